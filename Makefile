@@ -1,0 +1,28 @@
+# make venv   set up .venv, once          make demo   the whole story, offline
+# make test   the test suite              make lint   style        make clean   remove what these made
+PYTHON ?= python3
+DEMO_OUTPUT ?= demo
+BIN = .venv/bin
+
+.PHONY: venv demo test lint clean
+
+venv: .venv/installed
+
+# torch comes first and by its exact version: a looser request brings gigabytes of CUDA libraries.
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,test]'
+	touch $@
+
+demo: venv
+	$(BIN)/python -m pipelines.demo --output $(DEMO_OUTPUT)
+
+test: venv
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: venv
+	$(BIN)/python -m ruff check .
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis $(DEMO_OUTPUT)

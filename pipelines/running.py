@@ -1,0 +1,89 @@
+"""What every pipeline's command line shares: Beam's own flags beside ours, the runner, and the end of a run."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions
+
+from wit_builder.errors import exit_with
+from wit_builder.parallel import available_cores
+
+
+def parser(stage: str, description: str, example: str) -> argparse.ArgumentParser:
+    """Argument parser of `python -m pipelines.STAGE`, with the flags common to all stages."""
+    made = argparse.ArgumentParser(
+        prog=f"python -m pipelines.{stage}",
+        description=description,
+        epilog=f"example:\n  {example}\n\nBeam's own flags (--runner, --temp_location, …) may follow; without --runner it runs here, in this process.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument("--workers", type=int, default=None, metavar="N", help="local processes (default: all cores; with a --runner, that one decides)")
+    return made
+
+
+class Running:
+    """How a pipeline runs: the parsed flags of ours, Beam's options, and the number of local processes.
+
+    Attributes:
+      flags: our own flags.
+      options: Beam's.
+      processes: local processes for `RunTasks`; 0 where the runner spreads the work.
+      runner: name of the runner, for the user and run.json.
+    """
+
+    def __init__(self, made: argparse.ArgumentParser, arguments: Sequence[str] | None) -> None:
+        self.flags, rest = made.parse_known_args(arguments)
+        unknown = unknown_flags(rest)
+        if unknown:
+            made.error(f"unknown flag {' '.join(unknown)} (see --help)")
+        self.options = PipelineOptions(rest)
+        self.options.view_as(SetupOptions).save_main_session = False
+        chosen = self.options.view_as(StandardOptions).runner
+        self.local = chosen in (None, "FnApiRunner")
+        self.runner = "in this process (Beam's FnApiRunner)" if self.local else chosen
+        if self.flags.workers is not None and self.flags.workers < 1:
+            made.error("--workers must be at least 1")
+        self.processes = (self.flags.workers or available_cores()) if self.local else 0
+        logging.getLogger("apache_beam").setLevel(logging.ERROR if self.local else logging.WARNING)
+
+    def record(self) -> dict:
+        """What run.json says of the run."""
+        return {"runner": self.runner, "workers": self.processes}
+
+    @contextmanager
+    def pipeline(self):
+        """A Beam pipeline that has run to its end when the block is left."""
+        if self.local:
+            # Named in code: Beam's DirectRunner would first look for a Prism binary, on the network if need be.
+            from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+            runner = FnApiRunner()
+            print(f"runner: {self.runner}, {self.processes} worker process{'es' if self.processes > 1 else ''}", file=sys.stderr)
+        else:
+            runner = None
+            print(f"runner: {self.runner}", file=sys.stderr)
+        with beam.Pipeline(runner=runner, options=self.options) as made:
+            yield made
+
+
+def unknown_flags(rest: Sequence[str]) -> list[str]:
+    """Flags that neither we nor Beam know. Beam itself drops them without a word, and a typing error goes unseen."""
+    known: set[str] = set()
+    for options in PipelineOptions.__subclasses__():
+        beam_parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        options._add_argparse_args(beam_parser)
+        for action in beam_parser._actions:
+            known.update(action.option_strings)
+    return [flag for flag in (word.split("=", 1)[0] for word in rest if word.startswith("--")) if flag not in known]
+
+
+def run(main: Callable[[Sequence[str] | None], int | None]) -> None:
+    """Entry of `python -m pipelines.STAGE`: errors the user can mend end in one line, not in a traceback."""
+    exit_with(lambda: main(None))

@@ -1,0 +1,47 @@
+import json
+
+import pytest
+
+from wit_builder.errors import UserError, user_message
+from wit_builder.outputs import Output
+
+
+def output(folder, **parameters):
+    return Output(str(folder), "stage", parameters, [{"name": "in.xml", "bytes": 3}])
+
+
+def test_whole_output_is_left_alone_and_others_are_refused(tmp_path):
+    folder = tmp_path / "out"
+    first = output(folder, cap=3)
+    assert first.begin()
+    assert output(folder, cap=3).begin(), "an unfinished run may go on"
+    first.finish({"rows": 1}, {"empty": 2})
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert not output(folder, cap=3).begin()
+    with pytest.raises(UserError, match=r"cap: 3 there, 4 asked.*another --output"):
+        output(folder, cap=4).begin()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_folder_with_strange_files_is_refused(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="not empty"):
+        output(tmp_path).begin()
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_manifest_says_nothing_of_the_machine_or_the_time(tmp_path):
+    manifests = []
+    for name in "ab":
+        made = output(tmp_path / name, cap=3)
+        made.begin({"workers": name})
+        made.finish({"rows": 1}, {})
+        manifests.append((tmp_path / name / "manifest.json").read_bytes())
+    assert manifests[0] == manifests[1]
+    assert json.loads(manifests[0])["counts"] == {"rows": 1}
+
+
+def test_user_message_is_found_in_a_worker_s_traceback():
+    error = RuntimeError("Traceback …\nwit_builder.errors.UserError: a.warc: broken (fix it) [while running 'Read-ptransform-3']\n")
+    assert user_message(error) == "a.warc: broken (fix it)"
+    assert user_message(ValueError("a bug")) is None

@@ -1,0 +1,1 @@
+"""CLIP: models, losses, training, evaluation and export."""

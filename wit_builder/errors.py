@@ -1,0 +1,65 @@
+"""Errors a user can mend, told in one line; tracebacks are kept for bugs."""
+
+from __future__ import annotations
+
+import errno
+import re
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+
+class UserError(Exception):
+    """Something the user can mend. The message says what, where and how to fix it, in one line."""
+
+    def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
+        message = " ".join(what.split())
+        if where:
+            message = f"{where}: {message}"
+        if fix:
+            message = f"{message} ({' '.join(fix.split())})"
+        super().__init__(message)
+
+    def __reduce__(self):
+        # The message is already composed: a worker process sends it back as it is.
+        return (UserError, (str(self),))
+
+
+# Beam hands an error of a worker back as text: the traceback, with its own annotation at the end.
+_IN_TRACEBACK = re.compile(r"(?:wit_builder\.errors\.)?UserError: (.+?)(?: \[while running .*)?$", re.MULTILINE)
+_NO_SPACE = re.compile(r"OSError: \[Errno 28\] ([^\n]*?)(?: \[while running .*)?$", re.MULTILINE)
+
+
+def user_message(error: BaseException) -> str | None:
+    """The line to show for `error`, or None where it is a bug that deserves its traceback."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        if isinstance(current, UserError):
+            return re.sub(r" \[while running .*$", "", str(current))
+        if isinstance(current, OSError) and current.errno == errno.ENOSPC:
+            return f"no space left on the device: {current.filename or 'an output file'} (free some space and run again)"
+        if isinstance(current, (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)):
+            return f"{current.filename}: {(current.strerror or 'cannot be opened').lower()} (check the path)"
+        for pattern, form in ((_IN_TRACEBACK, "{}"), (_NO_SPACE, "no space left on the device: {} (free some space and run again)")):
+            found = pattern.findall(str(current))
+            if found:
+                return form.format(found[-1])
+        current = current.__cause__ or current.__context__
+    return None
+
+
+def exit_with(main: Callable[[], int | None]) -> NoReturn:
+    """Run a command's `main` and exit: 0 done, 1 an error the user can mend, 130 interrupted."""
+    try:
+        sys.exit(main() or 0)
+    except KeyboardInterrupt:
+        print("interrupted: run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        message = user_message(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,197 @@
+"""Reading and writing by path, on the local disk or on any filesystem that Beam knows.
+
+Local paths use the operating system directly. A path with a scheme (`s3://…`, `gs://…`, `hdfs://…`)
+goes through Beam's FileSystems, which is imported only when such a path is met.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+from wit_builder.errors import UserError
+
+_GLOB_CHARACTERS = frozenset("*?[")
+
+
+def is_remote(path: str) -> bool:
+    """Whether the path carries a scheme and so is reached through Beam."""
+    return "://" in path
+
+
+def _beam():
+    try:
+        from apache_beam.io.filesystems import FileSystems
+    except ImportError as error:
+        raise UserError("paths with a scheme need Apache Beam", fix="pip install 'webimagetext[beam]'") from error
+    return FileSystems
+
+
+def join(folder: str, *names: str) -> str:
+    """Path of a file in a folder, local or remote."""
+    return "/".join([folder.rstrip("/"), *names]) if is_remote(folder) else os.path.join(folder, *names)
+
+
+def exists(path: str) -> bool:
+    """Whether a file (or, locally, a folder) is there."""
+    return _beam().exists(path) if is_remote(path) else os.path.exists(path)
+
+
+def is_folder(path: str) -> bool:
+    """Whether the path is a folder, or remotely a prefix under which files stand."""
+    if not is_remote(path):
+        return os.path.isdir(path)
+    return bool(_beam().match([path.rstrip("/") + "/*"])[0].metadata_list)
+
+
+def size(path: str) -> int:
+    """Bytes of a file."""
+    if not is_remote(path):
+        return os.path.getsize(path)
+    return _beam().match([path])[0].metadata_list[0].size_in_bytes
+
+
+def match(pattern: str) -> list[str]:
+    """Files that a pattern names, sorted; a folder stands for the files directly in it. May be empty."""
+    if not is_remote(pattern):
+        if os.path.isdir(pattern):
+            pattern = os.path.join(glob.escape(pattern), "*")
+        if not _GLOB_CHARACTERS.intersection(pattern):
+            return [pattern] if os.path.isfile(pattern) else []
+        return sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
+    files = [entry.path for entry in _beam().match([pattern])[0].metadata_list]
+    if not files and not _GLOB_CHARACTERS.intersection(pattern):
+        files = [entry.path for entry in _beam().match([pattern.rstrip("/") + "/*"])[0].metadata_list]
+    return sorted(files)
+
+
+def match_all(patterns: list[str], *, what: str) -> list[str]:
+    """Files of several patterns, sorted and without repeats.
+
+    Raises:
+      UserError: where a pattern names nothing.
+    """
+    found: set[str] = set()
+    for pattern in patterns:
+        files = match(pattern)
+        if not files:
+            raise UserError(f"no {what} there", where=pattern, fix="check the path or the pattern")
+        found.update(files)
+    return sorted(found)
+
+
+def open_read(path: str) -> BinaryIO:
+    """Open for reading, bytes as they are stored (never decompressed on the way)."""
+    if not is_remote(path):
+        return open(path, "rb")
+    from apache_beam.io.filesystem import CompressionTypes
+
+    return _beam().open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
+def read_bytes(path: str) -> bytes:
+    """The whole file."""
+    with open_read(path) as stream:
+        return stream.read()
+
+
+def read_json(path: str) -> Any:
+    """A JSON file's value.
+
+    Raises:
+      UserError: where it is not JSON.
+    """
+    try:
+        return json.loads(read_bytes(path))
+    except ValueError as error:
+        raise UserError(f"not valid JSON: {error}", where=path, fix="delete it and make it again") from error
+
+
+def make_folder(path: str) -> None:
+    """Make a folder and those above it; object stores have none."""
+    if not is_remote(path):
+        os.makedirs(path, exist_ok=True)
+
+
+@contextmanager
+def atomic_writer(path: str) -> Iterator[BinaryIO]:
+    """Open `path` for writing under a temporary name of its own; rename when the block ends well.
+
+    Two attempts at the same file never touch each other's bytes, and the final name is always whole.
+    """
+    temporary = f"{path}.tmp-{uuid.uuid4().hex[:12]}"
+    if is_remote(path):
+        from apache_beam.io.filesystem import CompressionTypes
+
+        stream = _beam().create(temporary, compression_type=CompressionTypes.UNCOMPRESSED)
+    else:
+        make_folder(os.path.dirname(path) or ".")
+        stream = open(temporary, "wb")
+    try:
+        with stream:
+            yield stream
+            if not is_remote(path):
+                stream.flush()
+                os.fsync(stream.fileno())
+        replace(temporary, path)
+    except BaseException:
+        remove(temporary)
+        raise
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """Write a whole file atomically."""
+    with atomic_writer(path) as stream:
+        stream.write(data)
+
+
+def write_json(path: str, value: Any) -> None:
+    """Write JSON atomically, keys sorted, so that equal values give equal bytes."""
+    write_bytes(path, (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode())
+
+
+def replace(source: str, target: str) -> None:
+    """Rename over whatever stands at the target."""
+    if is_remote(target):
+        _beam().rename([source], [target])
+    else:
+        os.replace(source, target)
+
+
+def remove(path: str) -> None:
+    """Remove a file or a folder with all in it; nothing happens where it is not there."""
+    if is_remote(path):
+        filesystem = _beam()
+        present = [entry.path for entry in filesystem.match([path])[0].metadata_list]
+        present += [entry.path for entry in filesystem.match([path.rstrip("/") + "/**"])[0].metadata_list]
+        if present:
+            filesystem.delete(sorted(set(present)))
+    elif os.path.isdir(path):
+        shutil.rmtree(path, ignore_errors=True)
+    elif os.path.lexists(path):
+        os.unlink(path)
+
+
+def relative_name(path: str, root: str) -> str:
+    """The path below `root` with forward slashes, the same on every machine that holds the same tree."""
+    if is_remote(path):
+        return path[len(root.rstrip("/")) + 1 :] if path.startswith(root.rstrip("/") + "/") else path.rsplit("/", 1)[-1]
+    return os.path.relpath(path, root).replace(os.sep, "/")
+
+
+def input_root(pattern: str) -> str:
+    """The folder that `source_file` names are relative to: the part of a pattern before its first wildcard."""
+    if not is_remote(pattern) and os.path.isdir(pattern):
+        return pattern.rstrip("/") or "/"
+    head = pattern
+    for character in _GLOB_CHARACTERS:
+        head = head.split(character, 1)[0]
+    if is_remote(pattern):
+        return head.rsplit("/", 1)[0]
+    return os.path.dirname(head) or "."

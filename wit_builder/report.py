@@ -1,0 +1,61 @@
+"""Reports: one self-contained HTML page each, plots inside it, every text from data escaped."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jinja2 import Environment
+
+_PAGE = os.path.join(os.path.dirname(__file__), "report.html")
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return "" if value is None else str(value)
+
+
+@dataclass
+class Section:
+    """A heading with a note, then plots, tables and images in that order."""
+
+    heading: str
+    note: str = ""
+    plots: list[dict[str, str]] = field(default_factory=list)
+    tables: list[dict[str, Any]] = field(default_factory=list)
+    images: list[dict[str, str]] = field(default_factory=list)
+
+    def plot(self, draw: Callable[[Any], None], *, alt: str, width: float = 8, height: float = 3.6) -> None:
+        """Add a plot: `draw` gets a Matplotlib Figure of the given size in inches. `alt` says what it shows."""
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(width, height), layout="constrained")
+        draw(figure)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+        self.plots.append({"alt": alt, "data": base64.b64encode(buffer.getvalue()).decode()})
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Add a table. Columns of numbers are set flush right."""
+        numeric = [i for i in range(len(columns)) if rows and all(isinstance(row[i], (int, float)) or row[i] is None for row in rows)]
+        self.tables.append({"columns": list(columns), "rows": [[_cell(cell) for cell in row] for row in rows], "numeric": numeric})
+
+    def image(self, data: bytes, caption: str, media_type: str = "image/jpeg") -> None:
+        """Add a picture to the gallery, from bytes that we encoded ourselves."""
+        self.images.append({"data": base64.b64encode(data).decode(), "caption": caption, "type": media_type})
+
+
+def render(title: str, sections: Sequence[Section], lead: str = "") -> bytes:
+    """The page in UTF-8. It needs no network, and its content security policy forbids one."""
+    with open(_PAGE, encoding="utf-8") as stream:
+        template = Environment(autoescape=True, trim_blocks=True).from_string(stream.read())
+    return template.render(title=title, lead=lead, sections=sections).encode("utf-8", "replace")

@@ -1,0 +1,126 @@
+"""Transforms that every stage uses: tasks on local processes or on the runner's workers, and the end of an output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.utils.shared import Shared
+
+from wit_builder.counting import SumCounts, Watch
+from wit_builder.parallel import Work, run_tasks
+from wit_builder.progress import progress
+
+
+class RunTasks(beam.PTransform):
+    """Calls a piece of work on every task: on a pool of local processes, or where the runner puts it.
+
+    Tasks and results are small: paths, ranges, counts. What is heavy is loaded by `work.load`, once a process.
+
+    Args:
+      work: see `wit_builder.parallel.Work`.
+      processes: local processes; 0 leaves the spreading to the runner, as a cluster does.
+      label: what the progress line says; no line where empty.
+      size: the task's share of the progress line's total, for example its bytes; 1 each where not given.
+      unit: what `size` counts.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        *,
+        processes: int = 0,
+        label: str = "",
+        size: Callable[[Any], float] | None = None,
+        unit: str = "task",
+    ) -> None:
+        super().__init__()
+        self.work, self.processes, self.progress_label, self.size, self.unit = work, processes, label, size, unit
+
+    def expand(self, tasks):
+        if self.processes < 1:
+            return tasks | "Spread" >> beam.Reshuffle() | "Run" >> beam.ParDo(_RunHere(self.work))
+        # One element that holds all tasks: the pool, not the runner, decides what runs when.
+        return (
+            tasks
+            | "Gather" >> beam.combiners.ToList()
+            | "Run on local processes" >> beam.ParDo(_RunOnPool(self.work, self.processes, self.progress_label, self.size, self.unit))
+        )
+
+
+class _RunHere(beam.DoFn):
+    """One task an element, the loaded part shared by all threads of the worker."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.shared = Shared()
+
+    def setup(self) -> None:
+        self.loaded = self.shared.acquire(lambda: _Box(self.work.load()))
+
+    def process(self, task):
+        yield self.work(self.loaded.value, task)
+
+
+class _Box:
+    """`Shared` keeps weak references, which plain lists and None do not allow."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class _RunOnPool(beam.DoFn):
+    def __init__(self, work, processes, label, size, unit) -> None:
+        self.work, self.processes, self.label, self.size, self.unit = work, processes, label, size, unit
+
+    def process(self, tasks: list[Any]):
+        sizes = {index: self.size(task) if self.size else 1 for index, task in enumerate(tasks)}
+        if not tasks:
+            return
+        with progress(self.label, sum(sizes.values()), self.unit) as line:
+            line.disable = line.disable or not self.label
+            numbered = _Numbered(self.work)
+            for index, result in run_tasks(numbered, enumerate(tasks), min(self.processes, len(tasks))):
+                line.update(sizes[index])
+                yield result
+
+
+class _Numbered:
+    """Carries a task's number through the pool, so that progress knows which one ended."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+
+    def load(self) -> Any:
+        return self.work.load()
+
+    def __call__(self, loaded: Any, numbered: tuple[int, Any]) -> tuple[int, Any]:
+        return numbered[0], self.work(loaded, numbered[1])
+
+
+class SumUp(beam.PTransform):
+    """Count mappings in, one mapping of totals out (also where there was none)."""
+
+    def expand(self, counts):
+        return counts | "Watch" >> beam.ParDo(Watch()) | "Sum" >> beam.CombineGlobally(SumCounts())
+
+
+class Finish(beam.PTransform):
+    """Calls `finish(totals)` on the one element of totals: reports, manifest, the end of the output folder.
+
+    It runs after everything that its input depends on, on whatever runner, so a job that nobody waits for also ends
+    with its manifest. `finish` must be idempotent.
+    """
+
+    def __init__(self, finish: Callable[..., Any], *sides: beam.pvalue.AsSideInput) -> None:
+        super().__init__()
+        self.finish, self.sides = finish, sides
+
+    def expand(self, totals):
+        return totals | "Finish" >> beam.Map(self.finish, *self.sides)
+
+
+def flatten(collections: Iterable[beam.PCollection], pipeline: beam.Pipeline | None = None) -> beam.PCollection:
+    """One collection of several, for counts that come from many steps."""
+    return tuple(collections) | "Flatten" >> beam.Flatten(pipeline=pipeline)
