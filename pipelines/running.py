@@ -20,11 +20,11 @@ def parser(stage: str, description: str, example: str) -> argparse.ArgumentParse
     made = argparse.ArgumentParser(
         prog=f"python -m pipelines.{stage}",
         description=description,
-        epilog=f"example:\n  {example}\n\nBeam's own flags (--runner, --temp_location, …) may follow; without --runner it runs here, in this process.",
+        epilog=f"example:\n  {example}\n\nBeam's own flags (--runner, …) may follow; without --runner it runs in this process.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    made.add_argument("--workers", type=int, default=None, metavar="N", help="local processes (default: all cores; with a --runner, that one decides)")
+    made.add_argument("--workers", type=int, metavar="N", help="local processes (default: all cores; a --runner decides for itself)")
     return made
 
 

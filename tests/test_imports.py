@@ -69,5 +69,9 @@ def test_importing_brings_neither_beam_nor_torch(package):
         for path in (ROOT / package).rglob("*.py")
         if path.name not in BEAM_FILES and path.name != "__main__.py"
     ]
-    code = f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\nassert not {{'apache_beam', 'torch'}} & set(sys.modules)"
+    code = "\n".join([
+        "import importlib, sys",
+        f"for name in {modules!r}: importlib.import_module(name)",
+        "assert not {'apache_beam', 'torch'} & set(sys.modules)",
+    ])
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
