@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator, Sequence
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -35,12 +37,24 @@ def write_table(path: str, table: pa.Table, *, sort_by: Sequence[str] = ()) -> N
 
 
 def write_batches(path: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch | pa.Table]) -> int:
-    """Write already sorted batches as one Parquet file, and return the number of rows.
+    """Write already sorted batches as one Parquet file, atomically, and return the number of rows.
 
     Row groups are cut at fixed row counts, so the same rows give the same bytes however they were batched.
     """
+    with files.atomic_writer(path) as stream:
+        return _write(stream, schema, batches)
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """A small table as the bytes of the file that `write_table` would write."""
+    buffer = io.BytesIO()
+    _write(buffer, table.schema, [table])
+    return buffer.getvalue()
+
+
+def _write(stream: BinaryIO, schema: pa.Schema, batches: Iterable[pa.RecordBatch | pa.Table]) -> int:
     rows = 0
-    with files.atomic_writer(path) as stream, pq.ParquetWriter(stream, schema, **_WRITER_SETTINGS) as writer:
+    with pq.ParquetWriter(stream, schema, **_WRITER_SETTINGS) as writer:
         pending: list[pa.Table] = []
         waiting = 0
         for batch in batches:
