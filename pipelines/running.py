@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions
 
+from pipelines.loopback import bind_loopback
 from wit_builder.errors import exit_with
 from wit_builder.parallel import available_cores
 
@@ -60,6 +61,7 @@ class Running:
     @contextmanager
     def pipeline(self):
         """A Beam pipeline that has run to its end when the block is left."""
+        bind_loopback()
         if self.local:
             # Named in code: Beam's DirectRunner would first look for a Prism binary, on the network if need be.
             from apache_beam.runners.portability.fn_api_runner import FnApiRunner
