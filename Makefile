@@ -1,10 +1,11 @@
 # make venv   set up .venv, once          make demo   the whole story, offline
-# make test   the test suite              make lint   style        make clean   remove what these made
+# make test   the test suite              make lint   style        make dist    the wheel that clusters' workers get
+# make clean  remove what these made
 PYTHON ?= python3
 DEMO_OUTPUT ?= demo
 BIN = .venv/bin
 
-.PHONY: venv demo test lint clean
+.PHONY: venv demo test lint dist clean
 
 venv: .venv/installed
 
@@ -23,6 +24,12 @@ test: venv
 
 lint: venv
 	$(BIN)/python -m ruff check .
+
+dist: venv
+	rm -rf build dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	rm -rf build
+	@ls dist/*.whl
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis $(DEMO_OUTPUT)

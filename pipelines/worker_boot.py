@@ -1,6 +1,8 @@
-"""Boots one Beam worker from what the submitter staged: fetch, install, run. The local twin of Beam's container boot.
+"""Boots one Beam worker from what the submitter staged: fetch, install, run.
 
-Started by `pipelines.local_engine`; the flags are those of Beam's container contract.
+The flags are those of Beam's container contract, so it stands in for the boot program of Beam's own images: as the
+entry point of docker/Dockerfile.*, as the command of `--environment_type=PROCESS` (installed as `wit-worker`), and in
+the worker pool of `pipelines.local_engine`.
 """
 
 from __future__ import annotations
@@ -26,8 +28,10 @@ from google.protobuf import json_format, text_format
 def main() -> None:
     made = argparse.ArgumentParser(description=__doc__)
     made.add_argument("--folder", help="where fetched and installed code goes (default: the system's temporary folder)")
-    for name in ("id", "control_endpoint", "logging_endpoint", "artifact_endpoint", "provision_endpoint"):
-        made.add_argument(f"--{name}", required=True)
+    made.add_argument("--id", required=True, help="name of this worker")
+    made.add_argument("--provision_endpoint", required=True, help="where the runner says what to run")
+    for name in ("control_endpoint", "logging_endpoint", "artifact_endpoint"):
+        made.add_argument(f"--{name}", default="", help="used where the provision service names none")
     flags = made.parse_args()
     metadata = [("worker_id", flags.id)]
 
