@@ -1,0 +1,72 @@
+import pyarrow as pa
+import pytest
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
+from s3 import bucket
+
+from wit_builder import files, tables
+from wit_builder.errors import UserError
+from wit_builder.outputs import Output
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory):
+    with bucket(tmp_path_factory.mktemp("s3")) as flags:
+        FileSystems.set_options(PipelineOptions(flags))
+        yield "s3://wit"
+
+
+@pytest.fixture(params=["local", "s3"])
+def root(request, tmp_path):
+    return str(tmp_path / "root") if request.param == "local" else request.getfixturevalue("s3") + "/root-" + tmp_path.name
+
+
+def test_files_are_written_found_and_removed(root):
+    path = files.join(root, "sub", "a.bin")
+    assert not files.exists(path)
+    files.write_bytes(path, b"first")
+    files.write_bytes(path, b"second")
+    files.write_bytes(files.join(root, "sub", "b.bin"), b"b")  # Beam cannot write an empty object to S3
+    assert files.read_bytes(path) == b"second" and files.size(path) == 6
+    assert files.is_folder(files.join(root, "sub")) and not files.is_folder(files.join(root, "su"))
+    names = [files.relative_name(found, root) for found in files.match(files.join(root, "sub"))]
+    assert names == ["sub/a.bin", "sub/b.bin"], "and no temporary names"
+    assert files.match(files.join(root, "sub", "*.bin")) == files.match(files.join(root, "sub"))
+    files.remove(files.join(root, "sub"))
+    assert files.match(files.join(root, "sub")) == []
+    files.remove(files.join(root, "sub"))
+
+
+def test_a_write_that_fails_changes_nothing(root):
+    path = files.join(root, "a.bin")
+    files.write_bytes(path, b"whole")
+    with pytest.raises(RuntimeError), files.atomic_writer(path) as stream:
+        stream.write(b"half")
+        raise RuntimeError
+    assert files.read_bytes(path) == b"whole"
+    assert len(files.match(root)) == 1
+
+
+def test_outputs_and_tables(root):
+    output = Output(files.join(root, "out"), "stage", {"cap": 3}, [])
+    assert output.begin()
+    table = pa.table({"uid": ["b", "a"]})
+    tables.write_table(output.file(tables.numbered("pairs", 0, 1)), table, sort_by=["uid"])
+    files.write_bytes(files.join(output.work, "spill", "x"), b"x")
+    with pytest.raises(UserError, match="not whole"):
+        tables.find(output.path, "pairs")
+    output.finish({}, {})
+    assert not output.begin()
+    (found,) = tables.find(output.path, "pairs")
+    assert tables.read_table(found).to_pydict() == {"uid": ["a", "b"]}
+    assert not files.exists(files.join(output.work, "spill", "x"))
+    with pytest.raises(UserError, match="another run"):
+        Output(output.path, "stage", {"cap": 4}, []).begin()
+
+
+def test_names_below_a_root():
+    assert files.relative_name("s3://b/in/x/a.warc", "s3://b/in") == "x/a.warc"
+    assert files.relative_name("/data/in/x/a.warc", "/data/in") == "x/a.warc"
+    assert files.input_root("/data/in/*/a.warc") == "/data/in"
+    assert files.input_root("s3://b/in/part-?/a.warc") == "s3://b/in"
+    assert files.input_root("a.warc") == "."
