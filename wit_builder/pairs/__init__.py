@@ -1,0 +1,1 @@
+"""Image-text pairs from web crawls: WARC, WAT and HTML in, (image URL, text, page URL) out."""

@@ -1,0 +1,113 @@
+"""What there is to read: archives, HTML files, folders and Common Crawl's `paths` files become tasks of bounded size."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from wit_builder import files
+from wit_builder.errors import UserError
+
+_ARCHIVE = re.compile(r"\.(?:warc|wat)(?:\.gz)?$", re.IGNORECASE)
+_HTML = re.compile(r"\.(?:html?|xhtml|shtml)(?:\.gz)?$", re.IGNORECASE)
+_PATHS = re.compile(r"\.paths(?:\.gz)?$", re.IGNORECASE)
+HTML_TASK_FILES, HTML_TASK_BYTES = 256, 64 << 20  # loose pages of one task
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file to read.
+
+    Attributes:
+      path: where it is.
+      name: its `source_file`: the path below the input's root.
+      archive: WARC or WAT rather than HTML.
+      bytes: its size.
+    """
+
+    path: str
+    name: str
+    archive: bool
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """Files that one process reads in a row: one archive, or a few hundred loose pages."""
+
+    number: int
+    sources: tuple[Source, ...]
+
+    @property
+    def bytes(self) -> int:
+        return sum(source.bytes for source in self.sources)
+
+
+def find_sources(patterns: Sequence[str], prefix: str | None = None) -> list[Source]:
+    """Every file that the patterns name, sorted by name and without repeats.
+
+    A folder stands for all archives and pages in it and below it. A `paths` file stands for its lines, each
+    after `prefix` (without one: in the folder of the paths file).
+
+    Raises:
+      UserError: where a pattern names nothing that can be read.
+    """
+    found: dict[str, Source] = {}
+    for pattern in patterns:
+        for path, name in _expand(pattern, prefix):
+            if path not in found:
+                found[path] = Source(path, name, _ARCHIVE.search(path) is not None, files.size(path))
+    return sorted(found.values(), key=lambda source: (source.name, source.path))
+
+
+def _expand(pattern: str, prefix: str | None) -> Iterable[tuple[str, str]]:
+    if not files.is_remote(pattern) and os.path.isdir(pattern):
+        below = [os.path.join(folder, name) for folder, _, names in os.walk(pattern) for name in names]
+        wanted = [path for path in below if _ARCHIVE.search(path) or _HTML.search(path)]
+        if not wanted:
+            raise UserError("no WARC, WAT or HTML files in this folder", where=pattern, fix="check the path")
+        yield from ((path, files.relative_name(path, pattern)) for path in wanted)
+        return
+    for path in files.match_all([pattern], what="file"):
+        if _PATHS.search(path):
+            yield from _paths(path, prefix)
+        elif _ARCHIVE.search(path) or _HTML.search(path):
+            yield path, files.relative_name(path, files.input_root(pattern))
+        else:
+            raise UserError(
+                "neither an archive (.warc, .wat), a page (.html) nor a list of archives (.paths)", where=path, fix="check the path"
+            )
+
+
+def _paths(path: str, prefix: str | None) -> Iterable[tuple[str, str]]:
+    data = files.read_bytes(path)
+    try:
+        lines = (gzip.decompress(data) if path.endswith(".gz") else data).decode().split()
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise UserError(f"not a list of paths: {error}", where=path, fix="download it again") from error
+    root = files.input_root(path) if prefix is None else prefix
+    for line in lines:
+        archive = root.rstrip("/") + "/" + line if files.is_remote(root) else os.path.join(root, line)
+        if not files.exists(archive):
+            raise UserError(f"{line} is listed there, but {archive} is not there", where=path, fix="check --prefix")
+        yield archive, line
+
+
+def make_tasks(sources: Sequence[Source]) -> list[Task]:
+    """One task for each archive; loose pages in groups. The same for any number of workers."""
+    groups: list[list[Source]] = []
+    pages: list[Source] = []
+    for source in sources:
+        if source.archive:
+            groups.append([source])
+            continue
+        if pages and (len(pages) >= HTML_TASK_FILES or sum(page.bytes for page in pages) + source.bytes > HTML_TASK_BYTES):
+            groups.append(pages)
+            pages = []
+        pages.append(source)
+    if pages:
+        groups.append(pages)
+    return [Task(number, tuple(group)) for number, group in enumerate(groups)]
