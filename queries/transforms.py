@@ -87,7 +87,7 @@ class BuildQueries(beam.PTransform):
         vocabulary = _after([words], "vocabulary", [0]) | "Vocabulary" >> beam.Map(_vocabulary, work, self.partitions)
         pairs = self._run(_after([vocabulary], "pairs", range(len(self.parts))), "Count bigrams", CountBigrams(work, self.partitions))
         total = beam.pvalue.AsSingleton(read | "Totals read" >> SumUp())
-        merges = _after([pairs], "bigrams", partitions) | "With all tokens" >> beam.Map(lambda task, totals: (task, totals["tokens"]), total)
+        merges = _after([pairs], "bigrams", partitions) | "With all tokens" >> beam.Map(lambda task, all_: (task, all_["tokens"]), total)
         merge_bigrams = MergeBigrams(work, len(self.parts), limits.min_bigram_count, limits.min_pmi, COUNT_FILES)
         bigrams = self._run(merges, "Merge bigrams", merge_bigrams)
         write_bigrams = WriteCounts(

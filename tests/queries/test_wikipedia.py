@@ -2,11 +2,11 @@ import bz2
 from collections import Counter
 
 import pytest
-from tests.queries.dumps import HEAD, dump, multistream, page
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from queries import wikipedia
+from tests.queries.dumps import HEAD, dump, multistream, page
 from wit_builder.errors import UserError
 
 PAGES = [

@@ -1,6 +1,4 @@
-from collections import Counter
 
-import mwparserfromhell
 import pytest
 
 from queries.wikitext import to_text
