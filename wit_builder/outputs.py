@@ -66,10 +66,11 @@ class Output:
         """What must be equal for two runs to give the same bytes."""
         return {"stage": self.stage, "version": __version__, "parameters": self.parameters, "inputs": self.inputs}
 
-    def begin(self, run: Mapping[str, Any] | None = None) -> bool:
+    def begin(self, run: Mapping[str, Any] | None = None, *, may_grow: bool = False) -> bool:
         """Claim the folder. True: there is work to do. False: it is whole already, made from the same.
 
-        `run` goes into run.json beside the identity, the command line and the time.
+        `run` goes into run.json beside the identity, the command line and the time. With `may_grow`, a folder made
+        from other inputs is taken too: the stage adds what is missing.
 
         Raises:
           UserError: where the folder holds another run's output or files that are not ours. Nothing is changed then.
@@ -79,6 +80,8 @@ class Output:
             if files.exists(self.file(name)):
                 found = files.read_json(self.file(name))
                 different = [key for key in identity if found.get(key) != identity[key]]
+                if may_grow and different == ["inputs"]:
+                    break
                 if different:
                     raise UserError(
                         f"this folder holds another run's output (differs in {_differences(found, identity)})",

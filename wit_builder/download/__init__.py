@@ -1,0 +1,1 @@
+"""Downloading images politely and safely, a shard at a time."""

@@ -1,0 +1,233 @@
+"""Which pairs go into which shard: by rank of uid, a fixed number to a shard, unseen pairs of a grown pool into new shards.
+
+`plan.json` in the output folder lists the generations: the first run, and one more for every pool that was larger than
+the one before. What a generation holds follows from its pairs and from the shards before it, so a run that was killed
+finds the same plan again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from wit_builder import files, tables
+from wit_builder.errors import UserError
+from wit_builder.hashing import pair_uid
+from wit_builder.shards import ShardPaths, is_whole, shard_paths
+from wit_builder.text import clean
+
+PLAN = "plan.json"
+
+PLANNED = pa.schema([
+    ("uid", pa.string()),
+    ("url", pa.string()),
+    ("text", pa.string()),
+    ("query_ids", pa.list_(pa.int32())),
+])
+
+_URL_COLUMNS = ("url", "URL")
+_TEXT_COLUMNS = ("text", "caption", "TEXT")
+_PARTITION_ROWS = 1_000_000
+_MOST_PARTITIONS = 256
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One shard to be made: its number, and the file that lists its pairs in order."""
+
+    number: int
+    pairs: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done.
+
+    Attributes:
+      shards: of the latest generation, whole or not.
+      first: number of its first shard.
+      counts: of the pairs that were looked at.
+    """
+
+    shards: list[Planned]
+    first: int
+    counts: dict[str, int]
+
+
+def find_pairs(path: str) -> list[str]:
+    """Parquet files of pairs: of a finished folder of balance_pairs or extract_pairs, or those that a path or pattern names.
+
+    Raises:
+      UserError: where there are none.
+    """
+    if files.is_folder(path):
+        for name in ("balanced-pairs", "pairs"):
+            if files.match(files.join(path, f"{name}-*-of-*.parquet")):
+                return tables.find(path, name)
+        return tables.find(path, "balanced-pairs")
+    return files.match_all([path], what="Parquet file with url and text columns")
+
+
+def _column(schema: pa.Schema, names: Sequence[str], path: str) -> str:
+    for name in names:
+        if name in schema.names:
+            return name
+    raise UserError(f"no column {' or '.join(names)} (it has {', '.join(schema.names)})", where=path, fix="give balance_pairs' output")
+
+
+def _read(path: str) -> Iterator[tuple[pa.Table, int]]:
+    """Pairs of one file in batches with `PLANNED`'s columns, and how many rows had no URL."""
+    first = next(tables.read_batches(path, rows=1), None)
+    if first is None:
+        return
+    schema = first.schema
+    columns = [_column(schema, _URL_COLUMNS, path), _column(schema, _TEXT_COLUMNS, path)]
+    columns += [name for name in ("uid", "query_ids") if name in schema.names]
+    for batch in tables.read_batches(path, columns):
+        table = pa.Table.from_batches([batch])
+        whole = table.filter(pc.is_valid(table[columns[0]]))
+        urls, texts = whole[columns[0]], pc.fill_null(whole[columns[1]], "")
+        if "uid" not in schema.names:
+            urls = [clean(url) for url in urls.to_pylist()]
+            texts = [clean(text) for text in texts.to_pylist()]
+            uids = [pair_uid(url, text) for url, text in zip(urls, texts)]
+        else:
+            uids = whole["uid"]
+        query_ids = whole["query_ids"] if "query_ids" in schema.names else [[]] * len(whole)
+        yield pa.table([uids, urls, texts, query_ids], schema=PLANNED), len(table) - len(whole)
+
+
+def _partition(uids: Sequence[str], partitions: int) -> list[int]:
+    """Partition of each uid; partitions are ranges, in order."""
+    return [int(uid[:6], 16) * partitions >> 24 for uid in uids]
+
+
+class _Spill:
+    """Rows spread over files by range of uid."""
+
+    def __init__(self, folder: str, name: str, schema: pa.Schema, partitions: int) -> None:
+        self.paths = [files.join(folder, f"{name}-{index:03d}.parquet") for index in range(partitions)]
+        self.schema, self.rows = schema, 0
+
+    def fill(self, batches: Iterator[pa.Table]) -> None:
+        """Write every batch's rows where they belong."""
+        with ExitStack() as stack:
+            streams = [stack.enter_context(files.atomic_writer(path)) for path in self.paths]
+            writers = [stack.enter_context(pq.ParquetWriter(stream, self.schema)) for stream in streams]
+            for batch in batches:
+                self.rows += len(batch)
+                where = pa.array(_partition(batch["uid"].to_pylist(), len(writers)), pa.int32())
+                for index in pc.unique(where).to_pylist():
+                    writers[index].write_table(batch.filter(pc.equal(where, index)))
+
+
+def _shards_before(folder: str, first: int | None) -> list[ShardPaths]:
+    """Whole shards numbered below `first` (all where None). What is left of others is removed: it is in no plan."""
+    whole = []
+    for number in _numbers(folder):
+        shard = shard_paths(folder, number)
+        if first is not None and number >= first:
+            continue
+        if is_whole(shard, check_hashes=False):
+            whole.append(shard)
+        else:
+            for path in (shard.stats, shard.parquet, shard.tar):
+                files.remove(path)
+    return whole
+
+
+def _numbers(folder: str) -> list[int]:
+    """Numbers of all shards of which some file is there."""
+    found = set()
+    for pattern, suffix in (("*.tar", ".tar"), ("*.parquet", ".parquet"), ("*_stats.json", "_stats.json")):
+        for path in files.match(files.join(folder, pattern)):
+            stem = path.rsplit("/", 1)[-1].removesuffix(suffix)
+            if stem.isdigit() and len(stem) == 5:
+                found.add(int(stem))
+    return sorted(found)
+
+
+def make_plan(pairs: Sequence[str], inputs: Any, folder: str, work: str, pairs_per_shard: int) -> Plan:
+    """Spread the pairs over shards, write each shard's list under `work`, and note the generation in `plan.json`.
+
+    Args:
+      pairs: Parquet files.
+      inputs: what tells this pool from others; a JSON value.
+      folder: the output folder.
+      work: folder for lists and spill files.
+      pairs_per_shard: at most.
+
+    Raises:
+      UserError: where the files lack columns, or the folder holds shards of another pool altogether.
+    """
+    note = files.join(folder, PLAN)
+    generations = files.read_json(note)["generations"] if files.exists(note) else []
+    if generations and generations[-1]["inputs"] == inputs:
+        first = generations.pop()["first_shard"]
+        before = _shards_before(folder, first)
+    else:
+        before = _shards_before(folder, None)
+        ends = [generation["first_shard"] + generation["shards"] for generation in generations]
+        first = max([*ends, *(number + 1 for number in _numbers(folder))], default=0)
+    plan = _spread(pairs, before, first, work, pairs_per_shard)
+    generations.append({"first_shard": first, "shards": len(plan.shards), "inputs": inputs, **plan.counts})
+    files.write_json(note, {"generations": generations})
+    return plan
+
+
+def _spread(pairs: Sequence[str], before: Sequence[ShardPaths], first: int, work: str, pairs_per_shard: int) -> Plan:
+    counts = {"pairs_read": 0, "pairs_without_url": 0, "pairs_repeated": 0, "pairs_seen_before": 0, "pairs_planned": 0}
+    partitions = min(_MOST_PARTITIONS, max(1, math.ceil(sum(map(tables.count_rows, pairs)) / _PARTITION_ROWS)))
+
+    def rows() -> Iterator[pa.Table]:
+        for path in pairs:
+            for table, without in _read(path):
+                counts["pairs_read"] += len(table) + without
+                counts["pairs_without_url"] += without
+                yield table
+
+    spilled = _Spill(work, "pairs", PLANNED, partitions)
+    spilled.fill(rows())
+    seen = _Spill(work, "seen", pa.schema([PLANNED.field("uid")]), partitions)
+    seen.fill(tables.read_table(shard.parquet, ["uid"]) for shard in before)
+
+    shards: list[Planned] = []
+    carried = PLANNED.empty_table()
+
+    def cut(table: pa.Table) -> None:
+        shard = Planned(first + len(shards), files.join(work, f"{first + len(shards):05d}.parquet"))
+        tables.write_table(shard.pairs, table)
+        shards.append(shard)
+        counts["pairs_planned"] += len(table)
+
+    for pairs_path, seen_path in zip(spilled.paths, seen.paths):
+        table = tables.read_table(pairs_path).sort_by([("uid", "ascending"), ("url", "ascending"), ("text", "ascending")])
+        uids = table["uid"].combine_chunks()
+        repeated = pc.equal(uids[1:], uids[:-1])
+        fresh = table.filter(pa.concat_arrays([pa.array([True] * min(1, len(uids)), pa.bool_()), pc.invert(repeated)]))
+        counts["pairs_repeated"] += len(table) - len(fresh)
+        known = tables.read_table(seen_path)["uid"]
+        unseen = fresh.filter(pc.invert(pc.is_in(fresh["uid"], value_set=known.combine_chunks())))
+        counts["pairs_seen_before"] += len(fresh) - len(unseen)
+        carried = pa.concat_tables([carried, unseen])
+        while len(carried) >= pairs_per_shard:
+            cut(carried.slice(0, pairs_per_shard))
+            carried = carried.slice(pairs_per_shard)
+        files.remove(pairs_path)
+        files.remove(seen_path)
+    if len(carried):
+        cut(carried)
+    if seen.rows and not counts["pairs_seen_before"]:
+        raise UserError(
+            f"the shards of this folder hold {seen.rows:,} pairs, none of which is in the pool given",
+            where=before[0].tar.rsplit("/", 1)[0],
+            fix="a folder can grow with its pool; give another --output for another pool",
+        )
+    return Plan(shards, first, counts)
