@@ -1,0 +1,134 @@
+"""Metrics as NumPy functions of predictions and scores; nothing here knows of models.
+
+Shapes: n examples, c classes. Rates are fractions in 0…1.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.995  # of the paper's intervals (section 5)
+
+
+class Rate(TypedDict):
+    """A rate with its exact binomial interval, as it goes into metrics.json."""
+
+    value: float
+    low: float
+    high: float
+    hits: int
+    total: int
+
+
+def rate(hits: int, total: int, confidence: float = CONFIDENCE) -> Rate:
+    """hits / total with its two-sided Clopper-Pearson interval.
+
+    Raises:
+      ValueError: where `total` is not positive or `hits` is not in 0…total.
+    """
+    hits, total = int(hits), int(total)
+    if total < 1 or not 0 <= hits <= total:
+        raise ValueError(f"no rate of {hits} in {total}")
+    interval = stats.binomtest(hits, total).proportion_ci(confidence, method="exact")
+    return {"value": hits / total, "low": float(interval.low), "high": float(interval.high), "hits": hits, "total": total}
+
+
+def top_k(scores: np.ndarray, k: int) -> np.ndarray:
+    """The k best classes of each example, best first, equal scores by class number: int [n, k] of float [n, c]."""
+    return np.argsort(-scores, axis=1, kind="stable")[:, : min(k, scores.shape[1])]
+
+
+def hits_in(ranked: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Whether each example's label is among its ranked classes: bool [n] of int [n, k] and int [n]."""
+    return (ranked == labels[:, None]).any(axis=1)
+
+
+def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """Counts int64 [c, c]: row the label, column the prediction; of int [n] and int [n]."""
+    counts = np.bincount(labels.astype(np.int64) * classes + predicted, minlength=classes * classes)
+    return counts.reshape(classes, classes)
+
+
+def mean_per_class(matrix: np.ndarray) -> float:
+    """Mean over classes of the share that is right, from a confusion matrix [c, c]; classes without examples are left out."""
+    totals = matrix.sum(axis=1)
+    present = totals > 0
+    return float((np.diag(matrix)[present] / totals[present]).mean())
+
+
+def average_precision_11(scores: np.ndarray, positive: np.ndarray) -> float:
+    """PASCAL VOC 2007's 11-point interpolated average precision of one class.
+
+    The mean over recall levels 0, 0.1, …, 1 of the best precision at that recall or more. Examples with equal scores
+    enter together, so their order plays no part.
+
+    Args:
+      scores: float [n].
+      positive: bool [n], at least one of them true.
+    """
+    order = np.argsort(-scores, kind="stable")
+    found = np.cumsum(positive[order])
+    last_of_equals = np.append(np.diff(scores[order]) != 0, True)
+    found, taken = found[last_of_equals], np.flatnonzero(last_of_equals) + 1
+    precision = found / taken
+    total = found[-1]
+    # Recall found/total >= level/10, in whole numbers: 3 of 10 must reach the level 0.3.
+    return float(np.mean([precision[10 * found >= level * total].max() for level in range(11)]))
+
+
+def mean_average_precision_11(scores: np.ndarray, positive: np.ndarray) -> float:
+    """Mean of `average_precision_11` over the classes that occur: float [n, c] and bool [n, c]."""
+    return float(np.mean([average_precision_11(scores[:, c], positive[:, c]) for c in np.flatnonzero(positive.any(axis=0))]))
+
+
+def roc_auc(scores: np.ndarray, positive: np.ndarray) -> float:
+    """Area under the ROC curve: the chance that a positive outscores a negative, ties counting half.
+
+    Args:
+      scores: float [n].
+      positive: bool [n], with both kinds present.
+
+    Raises:
+      ValueError: where one kind is absent.
+    """
+    positives = int(positive.sum())
+    negatives = len(positive) - positives
+    if not positives or not negatives:
+        raise ValueError("the ROC curve needs positives and negatives")
+    ranks = stats.rankdata(scores)
+    return float((ranks[positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def retrieval_ranks(images: np.ndarray, texts: np.ndarray, owner: np.ndarray, chunk: int = 1024) -> tuple[np.ndarray, np.ndarray]:
+    """How many wrong ones come before the right one, each way; equal scores count as before.
+
+    Memory is a chunk of queries by all targets, never all by all.
+
+    Args:
+      images: unit vectors, float [n, d].
+      texts: unit vectors, float [m, d].
+      owner: the image that each text describes, int [m]; every image has at least one text.
+      chunk: queries compared at a time.
+
+    Returns:
+      For each text, the number of images at or above its own: int [m]. For each image, the number of other images' texts
+      at or above the best of its own: int [n].
+    """
+    of_texts = np.empty(len(texts), np.int64)
+    best_own = np.full(len(images), -np.inf, np.float32)
+    for start in range(0, len(texts), chunk):
+        piece = slice(start, start + chunk)
+        scores = texts[piece] @ images.T  # [chunk, n]
+        own = scores[np.arange(len(scores)), owner[piece]]
+        of_texts[piece] = (scores >= own[:, None]).sum(axis=1) - 1
+        np.maximum.at(best_own, owner[piece], own)
+    before = np.zeros(len(images), np.int64)
+    for start in range(0, len(texts), chunk):
+        piece = slice(start, start + chunk)
+        at_or_above = texts[piece] @ images.T >= best_own[None, :]  # [chunk, n]; the same products as above, bit for bit
+        at_or_above[np.arange(len(at_or_above)), owner[piece]] = False
+        before += at_or_above.sum(axis=0)
+    return of_texts, before
