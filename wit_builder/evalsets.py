@@ -12,6 +12,7 @@ An image that cannot be used is counted and named in `Skipped`, and never stops 
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
@@ -73,13 +74,39 @@ class EvaluationSet:
         Raises:
           UserError: where the set has no such split, or its tars are not all there.
         """
-        if split not in self.splits:
-            raise UserError(f"no {split} split in {self.name} (it has {', '.join(self.splits)})", where=self.path)
+        folder = self._folder_of(split)
         skipped = Skipped() if skipped is None else skipped
-        folder = self.splits[split]
         if self.class_folders:
             return self._folder_examples(folder, skipped)
         return self._tar_examples(_tars(files.join(self.path, folder)), folder, skipped)
+
+    def fingerprint(self, split: str = "test", *, times: bool = False) -> str:
+        """SHA-256, in hex, of the names and sizes of a split's files and of its classes: for manifests and cache keys.
+
+        Args:
+          split: train, validation or test.
+          times: also of the local files' times of change, which notice new content of the same size.
+
+        Raises:
+          UserError: as `examples` does.
+        """
+        folder = self._folder_of(split)
+        digest = hashlib.sha256(json.dumps([self.class_names, self.class_folders]).encode())
+        if self.class_folders:
+            heads = [files.join(self.path, *filter(None, (folder, name))) for name in self.class_folders]
+            paths = (files.join(head, name) for head in heads for name in _names_below(head))
+        else:
+            paths = iter(_tars(files.join(self.path, folder)))
+        for path in paths:
+            changed = os.stat(path).st_mtime_ns if times and not files.is_remote(path) else 0
+            entry = json.dumps([safe_name(files.relative_name(path, self.path)), files.size(path), changed])
+            digest.update(entry.encode())
+        return digest.hexdigest()
+
+    def _folder_of(self, split: str) -> str:
+        if split not in self.splits:
+            raise UserError(f"no {split} split in {self.name} (it has {', '.join(self.splits)})", where=self.path)
+        return self.splits[split]
 
     def _tar_examples(self, tars: Sequence[str], folder: str, skipped: Skipped) -> Iterator[Example]:
         for tar in tars:

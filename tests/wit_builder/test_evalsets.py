@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import tarfile
 
 import numpy as np
@@ -61,6 +62,16 @@ def test_writing_twice_gives_the_same_bytes_and_empty_split_is_whole(tmp_path):
         write_set(str(tmp_path / name), {"test": [Example("", b"x", 0)], "train": []}, class_names=["one"])
     assert (tmp_path / "a/test/0.tar").read_bytes() == (tmp_path / "b/test/0.tar").read_bytes()
     assert list(open_set(str(tmp_path / "a"), "s").examples("train")) == []
+
+
+def test_fingerprint_notices_names_sizes_and_times(tmp_path):
+    opened = open_set(str(class_folder_set(tmp_path)), "pets")
+    before, timed = opened.fingerprint(), opened.fingerprint(times=True)
+    assert open_set(str(tmp_path), "other name").fingerprint() == before != opened.fingerprint("train")
+    os.utime(tmp_path / "test/dog/1.jpg", ns=(0, 0))
+    assert opened.fingerprint() == before and opened.fingerprint(times=True) != timed
+    (tmp_path / "test/dog/1.jpg").write_bytes(b"longer than it was")
+    assert opened.fingerprint() != before
 
 
 def test_several_labels_and_captions(tmp_path):
