@@ -6,7 +6,8 @@ chunks, so that a million examples need no n × c matrix.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 
 STEPS = 97  # 8 a decade over 1e-6…1e6: 96 steps
 MAX_ITERATIONS = 1000
+SMALL = 4_000_000  # multiplications in one product
 _START = 16  # the search begins with one point in two decades
 
 
@@ -91,15 +93,27 @@ def fit(
         loss += 0.5 * strength * weight.double().square().sum()
         return loss.item() / n, gradient.double().cpu().numpy().ravel() / n
 
-    found = minimize(
-        loss_and_gradient,
-        np.zeros(classes * (d + 1)),
-        jac=True,
-        method="L-BFGS-B",
-        options={"maxiter": max_iterations, "maxls": 50, "gtol": tolerance, "ftol": 64 * np.finfo(float).eps},
-    )
+    with _threads_for(min(n, chunk) * d * classes):
+        found = minimize(
+            loss_and_gradient,
+            np.zeros(classes * (d + 1)),
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": max_iterations, "maxls": 50, "gtol": tolerance, "ftol": 64 * np.finfo(float).eps},
+        )
     parameters = found.x.reshape(classes, d + 1).astype(np.float32)
     return Probe(np.ascontiguousarray(parameters[:, :d]), parameters[:, d].copy(), int(found.nit))
+
+
+@contextmanager
+def _threads_for(products: int) -> Iterator[None]:
+    """One thread for matrix products this small: waking others takes longer than the work, most of all on busy cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if products < SMALL else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def search(score: Callable[[int], float], *, every: bool = False) -> tuple[int, dict[int, float]]:

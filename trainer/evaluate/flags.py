@@ -1,0 +1,90 @@
+"""Flags that the evaluation commands share, and what is made of them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+
+from trainer.evaluate.encoder import TYPES, Encoder, load_encoder
+from wit_builder.errors import UserError
+from wit_builder.evalsets import EvaluationSet, parse_set_flags
+from wit_builder.outputs import Output
+
+
+def command_parser(name: str, description: str, example: str) -> argparse.ArgumentParser:
+    """Parser of `trainer NAME` with `--output`."""
+    made = argparse.ArgumentParser(
+        prog=f"trainer {name}",
+        description=description,
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument("--output", required=True, metavar="DIR", help="folder for the results; must be new, empty, or of the same run")
+    return made
+
+
+def add_model_flags(made: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Flags that say which model embeds, and how."""
+    made.add_argument("--checkpoint", required=required, metavar="FILE", help="any checkpoint the trainer reads")
+    made.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 … (default: a GPU where there is one)")
+    made.add_argument("--precision", default="auto", choices=["auto", *TYPES], help="default: bfloat16 on a GPU, float32 on a CPU")
+    made.add_argument("--batch-size", type=positive, default=64, metavar="N", help="images embedded at a time (default: 64)")
+    made.add_argument("--threads", type=positive, default=0, metavar="N", help="threads that decode pictures (default: all cores)")
+    made.add_argument("--cache", default=default_cache(), metavar="DIR", help="where features and classifiers are kept (%(default)s)")
+
+
+def add_set_flag(made: argparse.ArgumentParser) -> None:
+    """`--eval NAME=DIR …`."""
+    made.add_argument("--eval", required=True, nargs="+", action="extend", metavar="NAME=DIR", help="evaluation sets (docs/evaluation.md)")
+
+
+def default_cache() -> str:
+    return os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"), "webimagetext")
+
+
+def positive(text: str) -> int:
+    """A whole number above zero, for argparse."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def encoder_of(flags: argparse.Namespace) -> Encoder:
+    """The model that the flags name. Raises UserError where it cannot be used."""
+    return load_encoder(flags.checkpoint, flags.device, flags.precision, flags.batch_size)
+
+
+def sets_of(flags: argparse.Namespace) -> list[EvaluationSet]:
+    """The evaluation sets that the flags name. Raises UserError where one cannot be opened."""
+    return parse_set_flags(flags.eval)
+
+
+def by_set(values: Sequence[str], flag: str, sets: Sequence[EvaluationSet]) -> dict[str, str]:
+    """Values of a repeatable `FLAG NAME=VALUE` by set.
+
+    Raises:
+      UserError: where a value is not NAME=VALUE, or names no set.
+    """
+    names = [opened.name for opened in sets]
+    found = {}
+    for text in values:
+        name, equals, value = text.partition("=")
+        if not equals or not value or name not in names:
+            raise UserError(f"{text!r} is not SET=VALUE with one of the sets {', '.join(names)}", where=flag)
+        found[name] = value
+    return found
+
+
+def open_output(flags: argparse.Namespace, stage: str, parameters: dict, inputs: dict, encoder: Encoder | None = None) -> Output | None:
+    """The output folder, claimed; None where it is whole already, which is said. Raises UserError where it holds something else."""
+    if encoder:
+        inputs = {**inputs, "checkpoint": encoder.digest}
+        parameters = {**parameters, "precision": encoder.precision, "device": encoder.device.type}
+    output = Output(flags.output, stage, parameters, inputs)
+    if output.begin():
+        return output
+    print(f"{flags.output} is whole already, made from the same: nothing to do")
+    return None
