@@ -71,6 +71,8 @@ class Skipped:
 _BROKEN = re.compile("[\0\ud800-\udfff]")
 _MEMBER = re.compile(r"((?:.*/|)[^./][^.]*)\.([^/]*)", re.DOTALL)  # webdataset's rule: the key ends at the name's first dot
 
+_READ_HEADER = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
 
 def safe_name(name: str) -> str:
     """A name from a tar or a disk as valid UTF-8: NUL and bytes that are none become U+FFFD."""
@@ -179,11 +181,11 @@ def _example(eval_key: str, parts: Mapping[str, bytes | None], classes: int | No
 def _multi_hot(data: bytes) -> tuple[int, ...]:
     """Class numbers of a NumPy file that holds a vector of zeros and ones; nothing in it is unpickled."""
     stream = io.BytesIO(data)
-    version = np.lib.format.read_magic(stream)
-    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
-    if read_header is None:
-        raise ValueError(f"NumPy format {version}")
-    shape, _, dtype = read_header(stream)
+    try:
+        version = np.lib.format.read_magic(stream)
+        shape, _, dtype = _READ_HEADER[version](stream)
+    except Exception as error:  # NumPy parses the header as Python: damage raises SyntaxError, TokenError and others
+        raise ValueError("not a NumPy file") from error
     # The shape is checked before anything is allocated for it.
     if len(shape) != 1 or dtype.kind not in "buif" or math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
         raise ValueError("not a plain vector")
