@@ -22,12 +22,16 @@ _SHORT = 8  # bytes of a token that fit its key
 # Entries of the Unicode table (wit_builder/make_unicode_table.py), repeated here because compiled code holds constants.
 _POINT = 0x1FFFFF
 _CLASS_SHIFT = 21
-_KIND = 0x70000000
+_WHAT = 0x70000000
 _COMPLEX = 0x10000000
 _DELETED = 0x20000000
 _EXPANDS = 0x30000000
 _MARK_ABOVE = 0x40000000
 _START, _MARK = 1, 2
+
+_SPACE = 0x20
+_FULL, _HARD = -1, -2  # in place of a length
+_ANY = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 @compiled
@@ -88,23 +92,23 @@ def fill(table, rows, free):
 
 
 @compiled
-def _find_token(vocabulary, letters, key, token, length):
-    """Slot of the token, or -1."""
+def _find_token(vocabulary, letters, key, form, begin, end, fold):
+    """Slot of the token that stands in form[begin:end], or -1."""
     mask = np.uint64(len(vocabulary) - 1)
     slot = _mix(key) & mask
     while True:
         row = np.int64(slot)
         found = vocabulary[row, 0]
         if found == key:
-            if length <= _SHORT:
+            if end - begin <= _SHORT:
                 return row
             place = vocabulary[row, 2]
-            if np.int64(place >> _HALF) == length:
-                offset = np.int64(place & _LOW)
-                n = 0
-                while n < length and letters[offset + n] == token[n]:
-                    n += 1
-                if n == length:
+            if np.int64(place >> _HALF) == end - begin:
+                offset = np.int64(place & _LOW) - begin
+                i = begin
+                while i < end and letters[offset + i] == fold[form[i]]:
+                    i += 1
+                if i == end:
                     return row
         elif found == np.uint64(0):
             return -1
@@ -190,162 +194,166 @@ def _decode(data, i, end):
 
 
 @compiled
-def _add_byte(byte, n, word, tail, token):
-    """One more byte of a token. Bytes beyond the longest known token are counted only."""
-    if n < len(token):
-        token[n] = byte
-    if n < _SHORT:
-        return n + 1, word | np.uint64(byte) << np.uint64(8 * n), tail
-    return n + 1, word, (tail ^ np.uint64(byte)) * _PRIME
-
-
-@compiled
-def _add_point(point, n, word, tail, token):
-    """One more code point of a token, in UTF-8."""
+def _encode(point, form, length):
+    """Append a code point in UTF-8 and return the new length."""
     if point < 0x80:
-        return _add_byte(point, n, word, tail, token)
+        form[length] = point
+        return length + 1
     if point < 0x800:
-        n, word, tail = _add_byte(0xC0 | point >> 6, n, word, tail, token)
-    else:
-        if point < 0x10000:
-            n, word, tail = _add_byte(0xE0 | point >> 12, n, word, tail, token)
-        else:
-            n, word, tail = _add_byte(0xF0 | point >> 18, n, word, tail, token)
-            n, word, tail = _add_byte(0x80 | point >> 12 & 0x3F, n, word, tail, token)
-        n, word, tail = _add_byte(0x80 | point >> 6 & 0x3F, n, word, tail, token)
-    return _add_byte(0x80 | point & 0x3F, n, word, tail, token)
+        form[length] = 0xC0 | point >> 6
+        form[length + 1] = 0x80 | point & 0x3F
+        return length + 2
+    if point < 0x10000:
+        form[length] = 0xE0 | point >> 12
+        form[length + 1] = 0x80 | point >> 6 & 0x3F
+        form[length + 2] = 0x80 | point & 0x3F
+        return length + 3
+    form[length] = 0xF0 | point >> 18
+    form[length + 1] = 0x80 | point >> 12 & 0x3F
+    form[length + 2] = 0x80 | point >> 6 & 0x3F
+    form[length + 3] = 0x80 | point & 0x3F
+    return length + 4
 
 
 @compiled
-def _token_end(vocabulary, letters, n, word, tail, token, slots, count):
-    """Note the vocabulary slot of a token that ended (-1: unknown), and return the slots and how many there are."""
-    if count == len(slots):
-        slots = _longer(slots)
-    if n > len(token):
-        slots[count] = -1
-    else:
-        slots[count] = _find_token(vocabulary, letters, _token_key(word, tail, n), token, n)
-    return slots, count + 1
+def _fold_text(data, begin, end, pages, entries, trails, expansions, form):
+    """Write a text's normal form, tokens with white space between them, into `form`.
 
-
-@compiled
-def _tokenise(data, begin, end, folded, unicode, vocabulary, letters, token, slots):
-    """Vocabulary slots of a text's tokens.
-
-    Args:
-      folded: the text is in normal form already: spaces separate, every other byte stands for itself.
-
-    Returns: (slots, their number); the number is -1 where a text needs the reference, because code points compose or
-      reorder in it.
+    Returns: its length; `_FULL` where `form` is too small; `_HARD` where code points compose or reorder.
     """
-    ascii_fold, pages, entries, trails, expansions = unicode
-    zero = np.uint64(0)
-    count, n, word, tail = 0, 0, zero, zero
-    trail = 0  # canonical combining class of the last code point's last mark
+    length, in_token = 0, False
+    trail = 0  # canonical combining class that the text so far ends with
     i = begin
     while i < end:
-        byte = data[i]
-        if byte < 0x80 or folded:
-            i += 1
-            fold = ascii_fold[byte] if byte < 0x80 else byte
-            if fold != 0:
-                n, word, tail = _add_byte(fold, n, word, tail, token)
-            elif n > 0:
-                slots, count = _token_end(vocabulary, letters, n, word, tail, token, slots, count)
-                n, word, tail = 0, zero, zero
-            trail = 0
-            continue
         point, i = _decode(data, i, end)
         place = np.int64(pages[point >> 8]) << 8 | point & 0xFF
         entry = np.int64(entries[place])
-        if entry & _KIND == _COMPLEX:
-            return slots, -1
-        if entry & _KIND == _DELETED:
+        what = entry & _WHAT
+        if what == _COMPLEX or (what == _MARK_ABOVE and trail > trails[place]):
+            return _HARD
+        if what == _DELETED:
             continue
-        if entry & _KIND == _MARK_ABOVE and trail > trails[place]:
-            return slots, -1
         trail = np.int64(trails[place])
         first, last = 0, 1
-        if entry & _KIND == _EXPANDS:
+        if what == _EXPANDS:
             first = entry & _POINT
             last = first + (entry >> _CLASS_SHIFT & 0x1F)
+        if length + 4 * (last - first) > len(form):
+            return _FULL
         for k in range(first, last):
-            value = np.int64(expansions[k]) if entry & _KIND == _EXPANDS else entry
+            value = np.int64(expansions[k]) if what == _EXPANDS else entry
             kind = value >> _CLASS_SHIFT & 3
-            if kind == _START or (kind == _MARK and n > 0):
-                n, word, tail = _add_point(value & _POINT or point, n, word, tail, token)
-            elif n > 0:
-                slots, count = _token_end(vocabulary, letters, n, word, tail, token, slots, count)
-                n, word, tail = 0, zero, zero
-    if n > 0:
-        slots, count = _token_end(vocabulary, letters, n, word, tail, token, slots, count)
-    return slots, count
+            if kind == _START or (kind == _MARK and in_token):
+                length = _encode(value & _POINT or point, form, length)
+                in_token = True
+            else:
+                form[length] = _SPACE
+                length += 1
+                in_token = False
+    return length
 
 
 @compiled
-def _add_queries(query, same, found, count):
-    """Note a query and those with the same tokens."""
-    while query >= 0:
-        if count == len(found):
-            found = _longer(found)
-        found[count] = query
-        count += 1
-        query = np.int64(same[query])
-    return found, count
+def _tokenise(form, begin, end, fold, vocabulary, letters, slots):
+    """Vocabulary slots of the tokens in form[begin:end], -1 for unknown ones. Returns their number, or `_FULL`."""
+    count, n, word, tail = 0, 0, np.uint64(0), np.uint64(0)
+    for i in range(begin, end + 1):
+        byte = fold[form[i]] if i < end else np.uint8(0)
+        if byte != 0:
+            if n < _SHORT:
+                word |= np.uint64(byte) << np.uint64(8 * n)
+            else:
+                tail = (tail ^ np.uint64(byte)) * _PRIME
+            n += 1
+        elif n > 0:
+            if count == len(slots):
+                return _FULL
+            slots[count] = _find_token(vocabulary, letters, _token_key(word, tail, n), form, i - n, i, fold)
+            count += 1
+            n, word, tail = 0, np.uint64(0), np.uint64(0)
+    return count
 
 
 @compiled
 def _walk(slots, tokens, vocabulary, edges, same, found):
-    """Queries that begin at each token in turn, with repeats."""
+    """Queries that begin at each token in turn, with repeats. Returns their number, or `_FULL`."""
     count = 0
     for start in range(tokens):
-        slot = slots[start]
-        if slot < 0:
+        if slots[start] < 0:
             continue
-        value = vocabulary[slot, 1]
-        if value >> _HALF:
-            found, count = _add_queries(np.int64(value >> _HALF) - 1, same, found, count)
-        follows = vocabulary[slot, 3]
-        if follows == np.uint64(0):
-            continue
+        value = vocabulary[slots[start], 1]
+        follows = vocabulary[slots[start], 3]
         node = value & _LOW
         at = start + 1
-        while at < tokens and slots[at] >= 0:
+        while True:
+            query = np.int64(value >> _HALF) - 1
+            while query >= 0:
+                if count == len(found):
+                    return _FULL
+                found[count] = query
+                count += 1
+                query = np.int64(same[query])
+            if at == tokens or slots[at] < 0:
+                break
             token = vocabulary[slots[at], 1] & _LOW
-            if at == start + 1 and not follows & _follow_bit(token):
+            if not follows & _follow_bit(token):
                 break
             value = _find_edge(edges, node << _HALF | token)
             if value == np.uint64(0):
                 break
-            if value >> _HALF:
-                found, count = _add_queries(np.int64(value >> _HALF) - 1, same, found, count)
-            if not value & _HAS_CHILDREN:
-                break
             node = value & _NODE
+            follows = _ANY if value & _HAS_CHILDREN else np.uint64(0)
             at += 1
-    return found, count
+    return count
 
 
 @compiled
-def match(data, offsets, folded, unicode, vocabulary, edges, letters, same, longest):
+def _is_ascii(data, begin, end):
+    every = np.uint8(0)
+    for i in range(begin, end):
+        every |= data[i]
+    return every < 0x80
+
+
+@compiled
+def match(data, offsets, folded, fold, unicode, vocabulary, edges, letters, same):
     """Matches of texts that stand in `data` between `offsets`.
+
+    Args:
+      folded: the texts are in normal form already.
+      fold: what each byte of a normal form or of an ASCII text becomes, 0 for separators: uint8 [256].
 
     Returns: texts int64 [m] and queries int32 [m], sorted, without repeats; and texts that need the reference, int64 [k].
     """
+    pages, entries, trails, expansions = unicode
     texts, queries = np.empty(1024, np.int64), np.empty(1024, np.int32)
     hard = np.empty(16, np.int64)
-    token = np.zeros(longest, np.uint8)
-    slots, found = np.empty(256, np.int64), np.empty(256, np.int32)
+    form, slots, found = np.empty(1024, np.uint8), np.empty(256, np.int64), np.empty(256, np.int32)
     total, hard_total = 0, 0
     for text in range(len(offsets) - 1):
-        slots, tokens = _tokenise(data, offsets[text], offsets[text + 1], folded, unicode, vocabulary, letters, token, slots)
-        if tokens < 0:
-            if hard_total == len(hard):
-                hard = _longer(hard)
-            hard[hard_total] = text
-            hard_total += 1
-            continue
-        found, count = _walk(slots, tokens, vocabulary, edges, same, found)
+        begin, end = offsets[text], offsets[text + 1]
+        if folded or _is_ascii(data, begin, end):
+            source = data
+        else:
+            length = _fold_text(data, begin, end, pages, entries, trails, expansions, form)
+            while length == _FULL:
+                form = _longer(form)
+                length = _fold_text(data, begin, end, pages, entries, trails, expansions, form)
+            if length == _HARD:
+                if hard_total == len(hard):
+                    hard = _longer(hard)
+                hard[hard_total] = text
+                hard_total += 1
+                continue
+            source, begin, end = form, 0, length
+        tokens = _tokenise(source, begin, end, fold, vocabulary, letters, slots)
+        while tokens == _FULL:
+            slots = _longer(slots)
+            tokens = _tokenise(source, begin, end, fold, vocabulary, letters, slots)
+        count = _walk(slots, tokens, vocabulary, edges, same, found)
+        while count == _FULL:
+            found = _longer(found)
+            count = _walk(slots, tokens, vocabulary, edges, same, found)
         _sort(found, count)
         while total + count > len(texts):
             texts, queries = _longer(texts), _longer(queries)

@@ -44,7 +44,8 @@ class QueryMatcher:
     def _set(self, trie: Trie) -> None:
         self._trie = trie
         table = unicode_table()
-        self._unicode = (_ascii_fold(), table["pages"], table["entries"], table["trails"], table["expansions"])
+        self._fold = _fold_of_bytes()
+        self._unicode = (table["pages"], table["entries"], table["trails"], table["expansions"])
 
     def __len__(self) -> int:
         """Number of queries."""
@@ -79,12 +80,13 @@ class QueryMatcher:
 
     def _run(self, data: np.ndarray, offsets: np.ndarray, folded: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         trie = self._trie
-        return kernel.match(data, offsets, folded, self._unicode, trie.vocabulary, trie.edges, trie.letters, trie.same, trie.longest)
+        tables = (trie.vocabulary, trie.edges, trie.letters, trie.same)
+        return kernel.match(data, offsets, folded, self._fold, self._unicode, *tables)
 
     def save(self, path: str) -> None:
         """Write one file atomically; the same queries give the same bytes."""
         buffer = io.BytesIO()
-        header = np.array([_FORMAT, TEXT_VERSION, self._trie.longest])
+        header = np.array([_FORMAT, TEXT_VERSION])
         arrays = {name: getattr(self._trie, name) for name in ("vocabulary", "edges", "letters", "same")}
         np.savez(buffer, header=header, **arrays)
         files.write_bytes(path, buffer.getvalue())
@@ -99,18 +101,18 @@ class QueryMatcher:
         made = cls.__new__(cls)
         try:
             with files.open_read(path) as stream, np.load(stream) as arrays:
-                written, text_version, longest = arrays["header"].tolist()
+                written, text_version = arrays["header"].tolist()
                 if (written, text_version) != (_FORMAT, TEXT_VERSION):
                     raise UserError("made by another version of this program", where=path, fix="build the matcher again")
-                made._set(Trie(arrays["vocabulary"], arrays["edges"], arrays["letters"], arrays["same"], longest))
+                made._set(Trie(arrays["vocabulary"], arrays["edges"], arrays["letters"], arrays["same"]))
         except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise UserError("not a whole matcher file", where=path, fix="build the matcher again") from error
         return made
 
 
-def _ascii_fold() -> np.ndarray:
-    """Folded byte of each ASCII byte, 0 for separators: uint8 [128]."""
-    return np.array([ord(chr(i).lower()) if chr(i).isalnum() else 0 for i in range(128)], np.uint8)
+def _fold_of_bytes() -> np.ndarray:
+    """Folded byte of each byte, 0 for ASCII separators: uint8 [256]."""
+    return np.array([i if i >= 128 else ord(chr(i).lower()) if chr(i).isalnum() else 0 for i in range(256)], np.uint8)
 
 
 def _decode(data: np.ndarray) -> str:

@@ -25,14 +25,12 @@ class Trie:
       edges: uint64 [slots, 2]: node << 32 | token number (all ones = free); child | has children << 31 | 1 + query << 32.
       letters: uint8 [n]: the tokens in UTF-8, one after another.
       same: int32 [queries]: the next query with the same tokens, or -1.
-      longest: bytes of the longest token.
     """
 
     vocabulary: np.ndarray
     edges: np.ndarray
     letters: np.ndarray
     same: np.ndarray
-    longest: int
 
 
 def _slots(entries: int) -> int:
@@ -90,7 +88,7 @@ def build(token_lists: Sequence[Sequence[str]]) -> Trie:
     kernel.fill(vocabulary, token_rows, np.uint64(0))
     edges = np.full((_slots(len(keys)), 2), kernel.NO_EDGE, np.uint64)
     kernel.fill(edges, edge_rows, kernel.NO_EDGE)
-    return Trie(vocabulary, edges, letters, same, int(sizes.max(initial=0)))
+    return Trie(vocabulary, edges, letters, same)
 
 
 def _queries_of_nodes(end: np.ndarray, nodes: int) -> tuple[np.ndarray, np.ndarray]:
