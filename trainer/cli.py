@@ -1,0 +1,47 @@
+"""`trainer COMMAND …`: finds the command's module and runs its `main`; nothing heavy is imported before."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from wit_builder import __version__
+from wit_builder.errors import exit_with
+
+# command: (module with `main(arguments)`, what it does)
+COMMANDS = {
+    "zero-shot": ("trainer.evaluate.zero_shot", "classify evaluation sets by prompts"),
+    "linear-probe": ("trainer.evaluate.linear_probe", "fit a logistic regression on frozen features"),
+    "few-shot": ("trainer.evaluate.few_shot", "probes on few examples a class, beside zero-shot"),
+}
+
+
+def usage() -> str:
+    """What `trainer --help` prints."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {what}" for name, (_, what) in COMMANDS.items()]
+    return "\n".join(["usage: trainer COMMAND …", "", *lines, "", "trainer COMMAND --help says more."])
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; returns its exit code."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(__version__)
+        return 0
+    if arguments[0] not in COMMANDS:
+        print(f"error: no command {arguments[0]!r}\n\n{usage()}", file=sys.stderr)
+        return 2
+    return importlib.import_module(COMMANDS[arguments[0]][0]).main(arguments[1:]) or 0
+
+
+def main() -> None:
+    """Entry point: errors the user can mend end in one line, not in a traceback."""
+    exit_with(lambda: run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()
