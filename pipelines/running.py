@@ -13,7 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, 
 
 from pipelines.loopback import bind_loopback
 from wit_builder.errors import exit_with
-from wit_builder.parallel import available_cores
+from wit_builder.parallel import available_cores, close_pool
 
 
 def parser(stage: str, description: str, example: str) -> argparse.ArgumentParser:
@@ -71,8 +71,11 @@ class Running:
         else:
             runner = None
             print(f"runner: {self.runner}", file=sys.stderr)
-        with beam.Pipeline(runner=runner, options=self.options) as made:
-            yield made
+        try:
+            with beam.Pipeline(runner=runner, options=self.options) as made:
+                yield made
+        finally:
+            close_pool()
 
 
 def unknown_flags(rest: Sequence[str]) -> list[str]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol
@@ -31,6 +32,10 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+_pool: tuple[int, ProcessPoolExecutor] | None = None  # one for all stages of a pipeline: starting it takes seconds
+
+# In a worker: the piece of work it did last, as it came, and what that loaded.
+_known = b""
 _work: Work | None = None
 _loaded: Any = None
 
@@ -42,19 +47,43 @@ def _exit_with_parent() -> None:
         os._exit(1)
 
 
-def _start(work: Work) -> None:
-    global _work, _loaded
+def _start() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     threading.Thread(target=_exit_with_parent, daemon=True).start()
-    _work, _loaded = work, work.load()
 
 
-def _call(task: Any) -> Any:
+def _call(pickled: bytes, task: Any) -> Any:
+    global _known, _work, _loaded
+    if pickled != _known:
+        _known, _work, _loaded = b"", None, None  # what was loaded goes before the next is
+        work = pickle.loads(pickled)
+        _work, _loaded, _known = work, work.load(), pickled
     assert _work is not None
     return _work(_loaded, task)
 
 
-def run_tasks(work: Work, tasks: Iterable[Any], processes: int, on_result: Callable[[Any], None] | None = None) -> Iterator[Any]:
+def _pool_of(processes: int) -> ProcessPoolExecutor:
+    global _pool
+    if _pool is None or _pool[0] != processes:
+        close_pool()
+        context = multiprocessing.get_context("spawn")
+        _pool = processes, ProcessPoolExecutor(processes, mp_context=context, initializer=_start)
+    return _pool[1]
+
+
+def close_pool(*, at_once: bool = False) -> None:
+    """End the worker processes; `at_once` does not wait for what they are doing. The next task starts new ones."""
+    global _pool
+    if _pool is None:
+        return
+    pool, _pool = _pool[1], None
+    if at_once:
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+    pool.shutdown(wait=True, cancel_futures=True)
+
+
+def run_tasks(work: Work, tasks: Iterable[Any], processes: int) -> Iterator[Any]:
     """Results of `work` on every task, as they come; at most twice `processes` tasks are under way.
 
     With one process, or none, the work is done here, in order.
@@ -65,13 +94,9 @@ def run_tasks(work: Work, tasks: Iterable[Any], processes: int, on_result: Calla
     if processes <= 1:
         loaded = work.load()
         for task in tasks:
-            result = work(loaded, task)
-            if on_result:
-                on_result(result)
-            yield result
+            yield work(loaded, task)
         return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start, initargs=(work,))
+    pool, pickled = _pool_of(processes), pickle.dumps(work)
     waiting: set[Future] = set()
     iterator = iter(tasks)
     try:
@@ -79,20 +104,15 @@ def run_tasks(work: Work, tasks: Iterable[Any], processes: int, on_result: Calla
         while waiting or not exhausted:
             while not exhausted and len(waiting) < 2 * processes:
                 try:
-                    waiting.add(pool.submit(_call, next(iterator)))
+                    waiting.add(pool.submit(_call, pickled, next(iterator)))
                 except StopIteration:
                     exhausted = True
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
-                result = future.result()
-                if on_result:
-                    on_result(result)
-                yield result
+                yield future.result()
     except BrokenProcessPool as error:
+        close_pool()
         raise UserError("a worker process died", fix="it may have run out of memory: try fewer --workers") from error
     except BaseException:
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
+        close_pool(at_once=True)
         raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)

@@ -81,7 +81,7 @@ class _RunOnPool(beam.DoFn):
         with progress(self.label, sum(sizes.values()), self.unit) as line:
             line.disable = line.disable or not self.label
             numbered = _Numbered(self.work)
-            for index, result in run_tasks(numbered, enumerate(tasks), min(self.processes, len(tasks))):
+            for index, result in run_tasks(numbered, enumerate(tasks), self.processes if len(tasks) > 1 else 1):
                 line.update(sizes[index])
                 yield result
 
