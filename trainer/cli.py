@@ -14,6 +14,7 @@ COMMANDS = {
     "zero-shot": ("trainer.evaluate.zero_shot", "classify evaluation sets by prompts"),
     "linear-probe": ("trainer.evaluate.linear_probe", "fit a logistic regression on frozen features"),
     "few-shot": ("trainer.evaluate.few_shot", "probes on few examples a class, beside zero-shot"),
+    "retrieval": ("trainer.evaluate.retrieval", "images by text and texts by image"),
 }
 
 

@@ -34,7 +34,7 @@ from wit_builder.evalset_tars import (
 )
 from wit_builder.text import clean
 
-__all__ = ["EvaluationSet", "Example", "Skipped", "class_prompt", "open_set", "parse_set_flags", "write_set"]
+__all__ = ["EvaluationSet", "Example", "Skipped", "class_prompt", "open_pictures", "open_set", "parse_set_flags", "write_set"]
 
 CLASS_NAMES = "classnames.txt"
 TEMPLATES = "zeroshot_classification_templates.txt"
@@ -54,7 +54,7 @@ class EvaluationSet:
       class_names: names as they go into prompts, by label; empty where the set has no classes (retrieval).
       templates: prompts with `{}` where the class goes; empty where the set has no template file.
       splits: folder of each split that is there, by its name (train, validation, test); "" is the set's folder itself.
-      class_folders: names of the class folders by label; empty for tars.
+      class_folders: names of the class folders by label; empty for tars; a single "" for pictures without classes.
     """
 
     name: str
@@ -115,7 +115,7 @@ class EvaluationSet:
 
     def _folder_examples(self, folder: str, skipped: Skipped) -> Iterator[Example]:
         for label, class_folder in enumerate(self.class_folders):
-            parts = [part for part in (folder, class_folder) if part]
+            parts = [*filter(None, (folder, class_folder))]
             for name in _names_below(files.join(self.path, *parts)):
                 path = files.join(self.path, *parts, name)
                 eval_key = safe_name("/".join([*parts, name]))
@@ -130,6 +130,9 @@ class EvaluationSet:
                     continue
                 if not image:
                     skipped.add("too large" if size else "empty image", eval_key)
+                    continue
+                if not self.class_names:
+                    yield Example(eval_key, image)
                     continue
                 clip = eval_key.rsplit("/", 1)[0] if "/" in name else ""
                 yield Example(eval_key, image, label, (label,), clip=clip)
@@ -169,6 +172,20 @@ def open_set(path: str, name: str) -> EvaluationSet:
         )
     names = listed or [clean(folder.replace("_", " ")) for folder in class_folders]
     return EvaluationSet(name, path, tuple(names), templates, splits, tuple(class_folders))
+
+
+def open_pictures(path: str, name: str) -> EvaluationSet:
+    """Pictures to be looked through, labels or not: a set in CLIP_benchmark's layout, or all pictures below a folder.
+
+    Raises:
+      UserError: where there is no such folder.
+    """
+    path = path.rstrip("/") or "/"
+    if not files.is_folder(path):
+        raise UserError(f"no such folder for the pictures of {name}", where=path, fix="check the path")
+    if any(_has_tars(files.join(path, folder)) for folder in _SPLIT_OF):
+        return open_set(path, name)
+    return EvaluationSet(name, path, (), (), {"test": ""}, ("",))
 
 
 def parse_set_flags(values: Sequence[str]) -> list[EvaluationSet]:

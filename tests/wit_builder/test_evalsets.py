@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from wit_builder.errors import UserError
 from wit_builder.evalset_tars import read_tar
-from wit_builder.evalsets import Example, Skipped, class_prompt, open_set, parse_set_flags, write_set
+from wit_builder.evalsets import Example, Skipped, class_prompt, open_pictures, open_set, parse_set_flags, write_set
 
 
 def tar_bytes(members):
@@ -112,6 +112,18 @@ def test_folder_in_a_class_folder_is_a_clip(tmp_path):
         (tmp_path / frame).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / frame).write_bytes(b"x")
     assert [e.clip for e in open_set(str(tmp_path), "s").examples()] == ["", "run/v1", "run/v1"]
+
+
+def test_pictures_without_classes(tmp_path):
+    class_folder_set(tmp_path)
+    (tmp_path / "top.jpg").write_bytes(b"x")
+    opened = open_pictures(str(tmp_path), "all")
+    examples = list(opened.examples())
+    assert len(examples) == 13 and examples[-1].eval_key == "top.jpg" and opened.class_names == ()
+    assert all(example.label is None and example.labels == () and not example.clip for example in examples)
+    assert opened.fingerprint() == open_pictures(str(tmp_path), "others").fingerprint()
+    with pytest.raises(UserError, match="no such folder"):
+        open_pictures(str(tmp_path / "nowhere"), "all")
 
 
 def test_unusable_files_in_folders_are_counted_and_named(tmp_path):

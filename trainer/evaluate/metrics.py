@@ -5,6 +5,7 @@ Shapes: n examples, c classes. Rates are fractions in 0…1.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TypedDict
 
 import numpy as np
@@ -102,33 +103,43 @@ def roc_auc(scores: np.ndarray, positive: np.ndarray) -> float:
     return float((ranks[positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
-def retrieval_ranks(images: np.ndarray, texts: np.ndarray, owner: np.ndarray, chunk: int = 1024) -> tuple[np.ndarray, np.ndarray]:
+def retrieval_ranks(
+    images: np.ndarray, texts: np.ndarray, owner: np.ndarray, text_chunk: int = 1024, image_chunk: int = 16_384
+) -> tuple[np.ndarray, np.ndarray]:
     """How many wrong ones come before the right one, each way; equal scores count as before.
 
-    Memory is a chunk of queries by all targets, never all by all.
+    Similarities exist a block at a time, never all by all. They are computed twice, so that a score is compared with
+    itself bit for bit.
 
     Args:
       images: unit vectors, float [n, d].
       texts: unit vectors, float [m, d].
       owner: the image that each text describes, int [m]; every image has at least one text.
-      chunk: queries compared at a time.
+      text_chunk: texts in a block.
+      image_chunk: images in a block.
 
     Returns:
       For each text, the number of images at or above its own: int [m]. For each image, the number of other images' texts
       at or above the best of its own: int [n].
     """
-    of_texts = np.empty(len(texts), np.int64)
-    best_own = np.full(len(images), -np.inf, np.float32)
-    for start in range(0, len(texts), chunk):
-        piece = slice(start, start + chunk)
-        scores = texts[piece] @ images.T  # [chunk, n]
-        own = scores[np.arange(len(scores)), owner[piece]]
-        of_texts[piece] = (scores >= own[:, None]).sum(axis=1) - 1
-        np.maximum.at(best_own, owner[piece], own)
-    before = np.zeros(len(images), np.int64)
-    for start in range(0, len(texts), chunk):
-        piece = slice(start, start + chunk)
-        at_or_above = texts[piece] @ images.T >= best_own[None, :]  # [chunk, n]; the same products as above, bit for bit
-        at_or_above[np.arange(len(at_or_above)), owner[piece]] = False
-        before += at_or_above.sum(axis=0)
-    return of_texts, before
+    own = np.empty(len(texts), np.result_type(images, texts))  # [m] score with the image that a text describes
+    best_own = np.full(len(images), -np.inf, own.dtype)  # [n]
+    for rows, columns, scores in _blocks(images, texts, text_chunk, image_chunk):
+        inside = np.flatnonzero((owner[rows] >= columns.start) & (owner[rows] < columns.stop))
+        own[rows.start + inside] = scores[inside, owner[rows][inside] - columns.start]
+    np.maximum.at(best_own, owner, own)
+    before_texts, before_images = np.zeros(len(texts), np.int64), np.zeros(len(images), np.int64)
+    for rows, columns, scores in _blocks(images, texts, text_chunk, image_chunk):
+        wrong = owner[rows][:, None] != np.arange(columns.start, columns.stop)  # [texts, images] of the block
+        before_texts[rows] += (wrong & (scores >= own[rows][:, None])).sum(axis=1)
+        before_images[columns] += (wrong & (scores >= best_own[columns])).sum(axis=0)
+    return before_texts, before_images
+
+
+def _blocks(images: np.ndarray, texts: np.ndarray, text_chunk: int, image_chunk: int) -> Iterator[tuple[slice, slice, np.ndarray]]:
+    """Rows, columns and scores of each block of texts @ images.T."""
+    for top in range(0, len(texts), text_chunk):
+        rows = slice(top, min(top + text_chunk, len(texts)))
+        for left in range(0, len(images), image_chunk):
+            columns = slice(left, min(left + image_chunk, len(images)))
+            yield rows, columns, texts[rows] @ images[columns].T

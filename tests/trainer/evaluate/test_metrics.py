@@ -79,13 +79,13 @@ def test_roc_auc_against_scikit_learn():
         roc_auc(scores, np.ones(300, bool))
 
 
-@pytest.mark.parametrize("chunk", [3, 1000])
-def test_retrieval_ranks_against_a_brute_force_count(chunk):
+@pytest.mark.parametrize("chunks", [(3, 7), (1000, 1000)])
+def test_retrieval_ranks_against_a_brute_force_count(chunks):
     images, texts = random.normal(size=(20, 4)).astype(np.float32), random.normal(size=(50, 4)).astype(np.float32)
     images[7] = images[3]  # ties
     owner = np.concatenate([np.arange(20), random.integers(0, 20, 30)])
-    of_texts, of_images = retrieval_ranks(images, texts, owner, chunk)
-    scores = texts.astype(float) @ images.T.astype(float)
+    of_texts, of_images = retrieval_ranks(images, texts, owner, *chunks)
+    scores = np.array([[text @ image for image in images.astype(float)] for text in texts.astype(float)])
     for t in range(50):
         assert of_texts[t] == sum(scores[t, i] >= scores[t, owner[t]] for i in range(20) if i != owner[t])
     for i in range(20):
