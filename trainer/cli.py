@@ -15,6 +15,8 @@ COMMANDS = {
     "linear-probe": ("trainer.evaluate.linear_probe", "fit a logistic regression on frozen features"),
     "few-shot": ("trainer.evaluate.few_shot", "probes on few examples a class, beside zero-shot"),
     "retrieval": ("trainer.evaluate.retrieval", "images by text and texts by image"),
+    "robustness": ("trainer.evaluate.robustness", "accuracy on shifted sets against a reference set"),
+    "bias-probe": ("trainer.evaluate.bias_probe", "which labels a model gives to which groups of people"),
 }
 
 
