@@ -1,54 +1,47 @@
-"""The three passes over the pool, as pieces of work on one part each (`wit_builder.parallel.Work`).
+"""The passes over the pool, as pieces of work on one part each (`wit_builder.parallel.Work`).
 
+0. `Scatter`, only where the pairs do not lie by part: one file's pairs into spill files by part.
 1. `MatchPart`: drop duplicates, match texts, count matches; the matches go to a spill file.
-2. `FindWindows`: for queries over the cap, the few hashes near its place in their order.
+2. `FindWindow`: for queries over the cap, the few hashes near its place in their order.
 3. `SelectPart`: the rows that some query selects, written sorted.
 
-Between them, `merge` functions turn what all parts found into one small file that the next pass loads once a process.
+Between them, `wit_builder.balance.merge` turns what all parts found into one small file that the next pass loads once a
+process. A part that was done before a run broke off is not done again.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from wit_builder import files, tables
-from wit_builder.balance import cap, kernel, parts
+from wit_builder.balance import kernel, parts
 from wit_builder.balance.parts import Part
+from wit_builder.balance.spill import numbered, once, read_arrays, write_arrays
 from wit_builder.match import QueryMatcher
 from wit_builder.records import BALANCED_PAIRS
 
-WIDTH = 6.0  # standard deviations of the first windows; 1 query in 10^9 then needs the slow way
 TEXT_SHOWN = 200  # characters of an example in the report
 EXAMPLES = 3  # examples of each of the queries with most matches
 TOP = 50
 
 
-def write_arrays(path: str, **arrays: np.ndarray) -> None:
-    """Write arrays as one file, atomically."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    files.write_bytes(path, buffer.getvalue())
+@dataclass(frozen=True)
+class Scatter:
+    """A task is a file's index and path. Result: the paths of its spill files."""
 
+    folder: str
+    parts: int
 
-def read_arrays(path: str) -> dict[str, np.ndarray]:
-    """Read what `write_arrays` wrote."""
-    with files.open_read(path) as stream, np.load(stream) as arrays:
-        return {name: arrays[name] for name in arrays.files}
+    def load(self) -> None:
+        return None
 
-
-def prepare(queries: str, folder: str, seed: int) -> None:
-    """Write the matcher and the salts of a query list into the folder of spill files."""
-    token_lists = tables.read_table(queries, ["tokens"])["tokens"].to_pylist()
-    matcher = QueryMatcher.from_tokens(token_lists)
-    matcher.match(["compiled before workers start"])
-    matcher.save(files.join(folder, "matcher.npz"))
-    write_arrays(files.join(folder, "salts.npz"), salts=cap.salts(seed, [" ".join(tokens) for tokens in token_lists]))
+    def __call__(self, _: None, task: tuple[int, str]) -> dict[str, list[str]]:
+        index, source = task
+        path = numbered(self.folder, "scattered", index, "json")
+        return once(path, lambda: {"runs": parts.scatter(source, self.folder, index, self.parts)})
 
 
 @dataclass(frozen=True)
@@ -61,22 +54,24 @@ class MatchPart:
         return QueryMatcher.load(files.join(self.folder, "matcher.npz"))
 
     def __call__(self, matcher: QueryMatcher, part: Part) -> dict[str, int]:
+        return once(numbered(self.folder, "matched", part.number, "json"), lambda: self._match(matcher, part))
+
+    def _match(self, matcher: QueryMatcher, part: Part) -> dict[str, int]:
         table = parts.read_columns(part, ("uid", "text"))
         uids = parts.parse_uids(table["uid"], part.sources[0] if part.sources else "")
-        rows = parts.unique_rows(part, uids, table["uid"])
+        rows = parts.unique_rows(part, uids)
         texts, queries = matcher.match(table["text"].take(pa.array(rows)))
         matches = np.bincount(texts, minlength=len(rows))
         matched = np.flatnonzero(matches)
-        found, counts = np.unique(queries, return_counts=True)
         write_arrays(
-            files.join(self.folder, f"matches-{part.number:05d}.npz"),
-            rows=rows[matched],
+            numbered(self.folder, "matches", part.number),
+            rows=rows[matched].astype(np.int32),
             uids=uids[rows[matched]],
-            offsets=np.concatenate([[0], np.cumsum(matches[matched])]).astype(np.int64),
+            offsets=np.concatenate([[0], np.cumsum(matches[matched])]).astype(np.int32),
             queries=queries,
-            found=found,
-            counts=counts,
         )
+        found, counts = np.unique(queries, return_counts=True)
+        write_arrays(numbered(self.folder, "counts", part.number), found=found, counts=counts)
         return {
             "pairs": table.num_rows,
             "pairs that match": len(matched),
@@ -86,21 +81,17 @@ class MatchPart:
         }
 
 
-def merge_counts(folder: str, number_of_parts: int, method: str, limit: int) -> None:
-    """Sum the parts' counts and write the windows of the second pass; `probabilistic` has its limits already."""
-    salts = read_arrays(files.join(folder, "salts.npz"))["salts"]
-    matched = np.zeros(len(salts), np.int64)
-    for number in range(number_of_parts):
-        part = read_arrays(files.join(folder, f"matches-{number:05d}.npz"))
-        matched[part["found"]] += part["counts"]
-    low, high = cap.windows(matched, limit, WIDTH)
-    write_arrays(files.join(folder, "windows.npz"), salts=salts, matched=matched, low=low, high=high, over=matched > limit)
-    if method == "probabilistic":
-        write_arrays(files.join(folder, "limits.npz"), salts=salts, matched=matched, limits=cap.probabilistic_limits(matched, limit))
+def window_of_part(folder: str, number: int, windows: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What `kernel.window` finds among the matches of one part, in the order of the queries."""
+    spill = read_arrays(numbered(folder, "matches", number))
+    bounds = (windows["salts"], windows["low"], windows["high"], windows["over"])
+    sure, found, keys = kernel.window(spill["uids"], spill["offsets"], spill["queries"], *bounds)
+    order = np.argsort(found, kind="stable")
+    return sure, found[order], keys[order]
 
 
 @dataclass(frozen=True)
-class FindWindows:
+class FindWindow:
     """Second pass. Result: how many matches lie in the windows."""
 
     folder: str
@@ -109,49 +100,13 @@ class FindWindows:
         return read_arrays(files.join(self.folder, "windows.npz"))
 
     def __call__(self, windows: dict[str, np.ndarray], part: Part) -> dict[str, int]:
-        sure, found, keys = part_window(self.folder, part.number, windows)
+        return once(numbered(self.folder, "window", part.number, "json"), lambda: self._find(windows, part))
+
+    def _find(self, windows: dict[str, np.ndarray], part: Part) -> dict[str, int]:
+        sure, found, keys = window_of_part(self.folder, part.number, windows)
         some = np.flatnonzero(sure)
-        write_arrays(files.join(self.folder, f"window-{part.number:05d}.npz"), some=some, sure=sure[some], found=found, keys=keys)
-        return {"matches near a cap": len(found)}
-
-
-def part_window(folder: str, number: int, windows: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What `kernel.window` finds in the matches of one part."""
-    part = read_arrays(files.join(folder, f"matches-{number:05d}.npz"))
-    return kernel.window(
-        part["uids"], part["offsets"], part["queries"], windows["salts"], windows["low"], windows["high"], windows["over"]
-    )
-
-
-def merge_windows(folder: str, number_of_parts: int, limit: int) -> None:
-    """Find every query's exact limit and write them for the third pass."""
-    windows = read_arrays(files.join(folder, "windows.npz"))
-    matched = windows["matched"]
-    sure, found, keys = np.zeros(len(matched), np.int64), [], []
-    for number in range(number_of_parts):
-        part = read_arrays(files.join(folder, f"window-{number:05d}.npz"))
-        sure[part["some"]] += part["sure"]
-        found.append(part["found"])
-        keys.append(part["keys"])
-    limits, missed = cap.limits_of_windows(matched, limit, sure, np.concatenate(found), np.concatenate(keys))
-    width = WIDTH
-    while len(missed):
-        # One query in a billion: wider windows, for those queries alone, until the cap's place is inside.
-        width *= 4
-        over = np.zeros(len(matched), bool)
-        over[missed] = True
-        windows["low"], windows["high"] = cap.windows(np.where(over, matched, 0), limit, width)
-        windows["over"] = over
-        each = [part_window(folder, number, windows) for number in range(number_of_parts)]
-        again, missed = cap.limits_of_windows(
-            np.where(over, matched, 0),
-            limit,
-            sum(part[0] for part in each),
-            np.concatenate([part[1] for part in each]),
-            np.concatenate([part[2] for part in each]),
-        )
-        limits[over] = again[over]
-    write_arrays(files.join(folder, "limits.npz"), salts=windows["salts"], matched=matched, limits=limits)
+        write_arrays(numbered(self.folder, "window", part.number), some=some, sure=sure[some], found=found, keys=keys)
+        return {"in windows": len(found)}
 
 
 @dataclass(frozen=True)
@@ -163,52 +118,54 @@ class SelectPart:
 
     def load(self) -> dict[str, np.ndarray]:
         loaded = read_arrays(files.join(self.folder, "limits.npz"))
-        loaded["top"] = top_queries(loaded["matched"])
-        return loaded
+        return {**loaded, "top": top_queries(loaded["matched"])}
 
     def __call__(self, loaded: dict[str, np.ndarray], part: Part) -> dict[str, int]:
-        spill = read_arrays(files.join(self.folder, f"matches-{part.number:05d}.npz"))
-        queries, offsets = spill["queries"], spill["offsets"]
-        chosen = kernel.select(spill["uids"], offsets, queries, loaded["salts"], loaded["limits"])
-        selected = np.add.reduceat(chosen, offsets[:-1], dtype=np.int64) if len(queries) else np.zeros(0, np.int64)
-        kept = np.flatnonzero(selected)
-        of_kept = np.repeat(selected > 0, np.diff(offsets))
+        return once(numbered(self.folder, "selected", part.number, "json"), lambda: self._select(loaded, part))
+
+    def _select(self, loaded: dict[str, np.ndarray], part: Part) -> dict[str, int]:
+        spill = read_arrays(numbered(self.folder, "matches", part.number))
+        queries, lengths = spill["queries"], np.diff(spill["offsets"])
+        chosen = kernel.select(spill["uids"], spill["offsets"], queries, loaded["salts"], loaded["limits"])
+        rows = np.repeat(np.arange(len(lengths)), lengths)  # of the spill, for each match
+        selections = np.bincount(rows[chosen], minlength=len(lengths))
+        kept = np.flatnonzero(selections)
         pairs = parts.read_columns(part, parts.PAIR_COLUMNS).take(pa.array(spill["rows"][kept]))
-        query_ids = _lists(queries[of_kept], np.diff(offsets)[kept])
-        selected_by = _lists(queries[chosen], selected[kept])
-        table = pa.table([*pairs.columns, query_ids, selected_by], names=BALANCED_PAIRS.names)
-        path = files.join(self.output, tables.numbered("balanced-pairs", part.number, part.of))
-        tables.write_batches(path, BALANCED_PAIRS, table.to_batches(max_chunksize=16_384))
-        found, counts = np.unique(queries[chosen], return_counts=True)
-        write_arrays(
-            files.join(self.folder, f"selected-{part.number:05d}.npz"),
-            found=found,
-            counts=counts,
-            **self._examples(loaded, spill, chosen, kept, pairs["text"]),
+        table = pa.table(
+            [
+                *pairs.columns,
+                _lists(queries[(selections > 0)[rows]], lengths[kept]),
+                _lists(queries[chosen], selections[kept]),
+            ],
+            names=BALANCED_PAIRS.names,
         )
+        tables.write_batches(
+            files.join(self.output, tables.numbered("balanced-pairs", part.number, part.of)), BALANCED_PAIRS, [table]
+        )
+        found, counts = np.unique(queries[chosen], return_counts=True)
+        write_arrays(numbered(self.folder, "selected", part.number), found=found, counts=counts)
+        shown = chosen & np.isin(queries, loaded["top"])
+        examples = _examples(loaded["salts"], queries[shown], rows[shown], spill["uids"], kept, pairs["text"])
+        files.write_json(numbered(self.folder, "examples", part.number, "json"), examples)
         return {
             "balanced pairs": len(kept),
             "selections": int(chosen.sum()),
-            "drop: selected by no query": len(selected) - len(kept),
+            "drop: selected by no query": len(lengths) - len(kept),
         }
 
-    def _examples(self, loaded, spill, chosen, kept, texts) -> dict[str, np.ndarray]:
-        """For each of the top queries the selected texts with the smallest hashes: a sample that is the same every time."""
-        rows = np.repeat(np.arange(len(spill["uids"])), np.diff(spill["offsets"]))
-        shown = chosen & np.isin(spill["queries"], loaded["top"])
-        queries, rows = spill["queries"][shown], rows[shown]
-        hashes = kernel.pair_hashes(loaded["salts"], queries, spill["uids"][rows])
-        order = np.lexsort((hashes, queries))
-        queries, rows, hashes = queries[order], rows[order], hashes[order]
-        first = np.searchsorted(queries, queries, "left")
-        few = np.arange(len(queries)) - first < EXAMPLES
-        places = np.searchsorted(kept, rows[few])
-        shown_texts = [text[:TEXT_SHOWN] for text in texts.take(pa.array(places)).to_pylist()]
-        return {"query": queries[few], "hash": hashes[few], "text": np.array([text.encode() for text in shown_texts], object).astype(bytes)}
+
+def _examples(salts, queries, rows, uids, kept, texts) -> list[tuple[int, int, str]]:
+    """(query, hash, text) of each query's selected pairs with the smallest hashes: the same sample every time."""
+    hashes = kernel.pair_hashes(salts, queries, uids[rows])
+    order = np.lexsort((hashes, queries))
+    queries, rows, hashes = queries[order], rows[order], hashes[order]
+    few = np.arange(len(queries)) - np.searchsorted(queries, queries, "left") < EXAMPLES
+    shown = texts.take(pa.array(np.searchsorted(kept, rows[few]))).to_pylist()
+    return list(zip(queries[few].tolist(), hashes[few].tolist(), [text[:TEXT_SHOWN] for text in shown]))
 
 
 def top_queries(matched: np.ndarray) -> np.ndarray:
-    """The queries with most matches, at least one each, most first."""
+    """The queries with most matches, most first; none without a match."""
     order = np.argsort(-matched, kind="stable")[:TOP]
     return order[matched[order] > 0]
 
@@ -216,25 +173,3 @@ def top_queries(matched: np.ndarray) -> np.ndarray:
 def _lists(values: np.ndarray, lengths: np.ndarray) -> pa.ListArray:
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, pa.int32()))
-
-
-def merge_selected(folder: str, number_of_parts: int, queries: int) -> tuple[np.ndarray, dict[int, list[str]]]:
-    """Pairs that each query selected, int64 [queries], and a few texts of the queries with most matches."""
-    selected = np.zeros(queries, np.int64)
-    examples: dict[int, list[tuple[int, str]]] = {}
-    for number in range(number_of_parts):
-        part = read_arrays(files.join(folder, f"selected-{number:05d}.npz"))
-        selected[part["found"]] += part["counts"]
-        for query, value, text in zip(part["query"].tolist(), part["hash"].tolist(), part["text"].tolist()):
-            examples.setdefault(query, []).append((value, text.decode("utf-8", "replace")))
-    return selected, {query: [text for _, text in sorted(found)[:EXAMPLES]] for query, found in examples.items()}
-
-
-def totals_of(results: Sequence[dict[str, int]]) -> tuple[dict[str, int], dict[str, int]]:
-    """Counts and drops of the summed results of all passes."""
-    totals: dict[str, Any] = {}
-    for result in results:
-        for name, number in result.items():
-            totals[name] = totals.get(name, 0) + number
-    drops = {name.removeprefix("drop: "): number for name, number in totals.items() if name.startswith("drop: ")}
-    return {name: number for name, number in totals.items() if not name.startswith("drop: ")}, drops

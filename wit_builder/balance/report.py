@@ -3,33 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from wit_builder.balance.passes import top_queries
 from wit_builder.report import Section, render
 
+_CURVE_POINTS = 800  # enough for the eye; half a million would make a heavy page
+_SILENT_SHOWN = 20  # queries without a match that are named, of each source
 
-def shares(matched: np.ndarray, selected: np.ndarray, cap: int) -> list[tuple[str, int, int, float, int, float]]:
-    """Rows (queries, how many, matches, their share, selected, their share) of the head above the cap and the tail."""
+
+def query_numbers(matched: np.ndarray, cap: int) -> dict[str, int]:
+    """How many queries there are, match something, and match more than the cap. `matched`: int64 [queries]."""
+    return {
+        "queries": len(matched),
+        "queries that match": int(np.count_nonzero(matched)),
+        "queries over the cap": int(np.count_nonzero(matched > cap)),
+    }
+
+
+def shares(matched: np.ndarray, selected: np.ndarray, cap: int) -> list[tuple[str, int, int, str, int, str]]:
+    """Head (queries over the cap), tail and silent queries: (name, queries, matches, share, selections, share)."""
+    groups = {"head: over the cap": matched > cap, "tail: within the cap": (matched > 0) & (matched <= cap), "no match": matched == 0}
+    every = (max(1, int(matched.sum())), max(1, int(selected.sum())))
     rows = []
-    for name, part in (("over the cap", matched > cap), ("within the cap", (matched > 0) & (matched <= cap)), ("no match", matched == 0)):
-        before, after = int(matched[part].sum()), int(selected[part].sum())
-        rows.append((
-            name, int(part.sum()), before, before / max(1, int(matched.sum())), after, after / max(1, int(selected.sum()))
-        ))
+    for name, group in groups.items():
+        before, after = int(matched[group].sum()), int(selected[group].sum())
+        rows.append((name, int(group.sum()), before, f"{before / every[0]:.1%}", after, f"{after / every[1]:.1%}"))
     return rows
 
 
-def count_curve(figure, matched: np.ndarray, selected: np.ndarray, cap: int) -> None:
-    """Matches of each query before and after, sorted, on logarithmic axes (the figure of MetaCLIP's section 3)."""
+def _draw_curve(figure: Any, matched: np.ndarray, selected: np.ndarray, cap: int) -> None:
+    """Pairs of each query before and after, queries by falling count, on logarithmic axes."""
     axes = figure.subplots()
-    for counts, label in ((matched, "before"), (selected, "after")):
+    for counts, label in ((matched, "matched"), (selected, "selected")):
         ordered = np.sort(counts[counts > 0])[::-1]
-        # Enough points for the eye: a curve of half a million would be a heavy page.
-        ranks = np.unique(np.geomspace(1, max(1, len(ordered)), 800).astype(int)) if len(ordered) else np.zeros(0, int)
-        axes.plot(ranks, ordered[ranks - 1], label=label)
-    axes.axhline(cap, color="grey", linestyle=":", label=f"cap {cap:,}")
-    axes.set(xscale="log", yscale="log", xlabel="queries, by falling count", ylabel="pairs")
+        if len(ordered):
+            ranks = np.unique(np.geomspace(1, len(ordered), _CURVE_POINTS).astype(np.int64))
+            axes.plot(ranks, ordered[ranks - 1], label=label)
+    axes.axhline(cap, color="grey", linestyle=":", label=f"cap of {cap:,}")
+    axes.set(xscale="log", yscale="log", xlabel="queries, by falling number of pairs", ylabel="pairs of the query")
+    axes.legend()
+
+
+def _draw_cumulative(figure: Any, matched: np.ndarray, selected: np.ndarray) -> None:
+    """Share of all matches that the first queries hold: MetaCLIP's figure (Xu et al., 2023) of head and tail."""
+    axes = figure.subplots()
+    for counts, label in ((matched, "matched"), (selected, "selected")):
+        rising = np.cumsum(np.sort(counts[counts > 0]))
+        if len(rising):
+            ranks = np.unique(np.geomspace(1, len(rising), _CURVE_POINTS).astype(np.int64))
+            axes.plot(ranks, rising[ranks - 1], label=label)
+    axes.set(xscale="log", xlabel="queries, from tail to head", ylabel="pairs of all queries so far", ylim=(0, None))
     axes.legend()
 
 
@@ -38,29 +64,54 @@ def page(
     sources: Sequence[str],
     matched: np.ndarray,
     selected: np.ndarray,
-    cap: int,
+    parameters: Mapping[str, Any],
     counts: Mapping[str, int],
     drops: Mapping[str, int],
     examples: Mapping[int, Sequence[str]],
-    top: np.ndarray,
 ) -> bytes:
-    """The page as HTML."""
+    """The report as an HTML page.
+
+    Args:
+      queries, sources: the query list, as displayed, and where each comes from.
+      matched, selected: pairs of each query before and after, int64 [queries].
+      parameters: `cap`, `seed` and `method` of the run.
+      counts, drops: those of the manifest.
+      examples: texts selected by some of the queries with most matches; from the web, escaped in the page.
+    """
+    cap = parameters["cap"]
     curve = Section("Pairs of each query, before and after")
-    curve.plot(lambda figure: count_curve(figure, matched, selected, cap), alt="sorted counts of pairs per query, before and after the cap")
+    curve.plot(lambda figure: _draw_curve(figure, matched, selected, cap), alt="sorted numbers of pairs of each query, before and after")
+    curve.plot(lambda figure: _draw_cumulative(figure, matched, selected), alt="matches summed from the rarest query to the most frequent")
     split = Section("Head and tail")
-    split.table(["queries", "number", "matches", "share of matches", "selected", "share of selected"], shares(matched, selected, cap))
-    numbers = Section("Pairs")
-    numbers.table(["count", "number"], list(counts.items()))
-    numbers.table(["dropped because", "pairs"], list(drops.items()))
-    head = Section(f"The {len(top)} queries with most matches", note="Examples are selected pairs.")
+    columns = ("queries", "number", "matches", "share of matches", "selections", "share of selections")
+    split.table(columns, shares(matched, selected, cap))
+    pairs = Section("Pairs in and out", note="A pair that several queries select is kept once.")
+    pairs.table(("count", "number"), sorted(counts.items()))
+    pairs.table(("dropped because", "pairs"), sorted(drops.items()))
+    by_source = Section("Queries by source")
+    names = np.array(sources, object)
+    by_source.table(
+        ("source", "queries", "with a match", "over the cap", "matches", "selections"),
+        [
+            (source, *query_numbers(matched[of], cap).values(), int(matched[of].sum()), int(selected[of].sum()))
+            for source in dict.fromkeys(sources)
+            for of in [names == source]
+        ],
+    )
+    top = top_queries(matched)
+    head = Section(f"The {len(top)} queries with most matches", note="With some of the pairs' texts that they selected.")
     head.table(
-        ["query", "source", "matches", "selected", "examples"],
-        [(queries[q], sources[q], int(matched[q]), int(selected[q]), " · ".join(examples.get(int(q), ()))) for q in top],
+        ("query", "source", "matches", "selected", "examples"),
+        [(queries[q], sources[q], int(matched[q]), int(selected[q]), " · ".join(examples.get(q, ()))) for q in top.tolist()],
     )
     silent = np.flatnonzero(matched == 0)
-    none = Section("Queries that matched nothing", note=f"{len(silent):,} of {len(matched):,}; the first of each source.")
-    by_source: dict[str, list[str]] = {}
-    for query in silent:
-        by_source.setdefault(sources[query], []).append(queries[query])
-    none.table(["source", "number", "first"], [(source, len(names), ", ".join(names[:20])) for source, names in by_source.items()])
-    return render("Balanced pairs", [curve, split, numbers, head, none])
+    none = Section("Queries that matched nothing", note=f"{len(silent):,} of {len(matched):,} queries; the first of each source.")
+    of_source: dict[str, list[str]] = {}
+    for query in silent.tolist():
+        of_source.setdefault(sources[query], []).append(queries[query])
+    none.table(
+        ("source", "number", "the first"),
+        [(source, len(found), ", ".join(found[:_SILENT_SHOWN])) for source, found in of_source.items()],
+    )
+    lead = f"Method {parameters['method']}, cap {cap:,}, seed {parameters['seed']}."
+    return render("Balanced pairs", [curve, split, pairs, by_source, head, none], lead)

@@ -3,21 +3,10 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pools import pair_hash
 
 from wit_builder.balance import cap, kernel
 from wit_builder.hashing import hash64
-
-MASK = (1 << 64) - 1
-
-
-def plain_mix(x):
-    x = ((x ^ x >> 30) * 0xBF58476D1CE4E5B9) & MASK
-    x = ((x ^ x >> 27) * 0x94D049BB133111EB) & MASK
-    return x ^ x >> 31
-
-
-def plain_hash(seed, form, uid):
-    return plain_mix(plain_mix(hash64("cap", seed, form) ^ int(uid[:16], 16)) ^ int(uid[16:], 16))
 
 
 def test_compiled_hash_is_the_published_one():
@@ -25,7 +14,7 @@ def test_compiled_hash_is_the_published_one():
     halves = np.array([[int(uid[:16], 16), int(uid[16:], 16)]], np.uint64)
     salts = cap.salts(7, ["dog", "hot dog"])
     got = kernel.pair_hashes(salts, np.array([0, 1], np.int32), np.repeat(halves, 2, axis=0))
-    assert got.tolist() == [plain_hash(7, form, uid) for form in ("dog", "hot dog")]
+    assert got.tolist() == [pair_hash(7, form, uid) for form in ("dog", "hot dog")]
 
 
 @settings(max_examples=60, deadline=None)
