@@ -17,6 +17,8 @@ COMMANDS = {
     "retrieval": ("trainer.evaluate.retrieval", "images by text and texts by image"),
     "robustness": ("trainer.evaluate.robustness", "accuracy on shifted sets against a reference set"),
     "bias-probe": ("trainer.evaluate.bias_probe", "which labels a model gives to which groups of people"),
+    "rerank": ("trainer.evaluate.rerank", "pictures ranked by a text"),
+    "report": ("trainer.evaluate.report", "all of it for one checkpoint and a folder of sets, as one page"),
 }
 
 
