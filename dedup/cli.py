@@ -1,0 +1,126 @@
+"""The command line of the near-duplicate detector: `python -m dedup COMMAND --help`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from wit_builder.errors import UserError
+from wit_builder.parallel import available_cores
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m dedup",
+        description="Near-duplicates between training images and evaluation sets: the detector, and the overlap report.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_train(commands)
+    _add_report(commands)
+    flags = parser.parse_args(arguments)
+    return flags.run(flags) or 0
+
+
+def _command(commands, name: str, help: str, example: str, run) -> argparse.ArgumentParser:
+    made = commands.add_parser(
+        name,
+        help=help,
+        description=help,
+        epilog=f"example:\n  python -m dedup {name} {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.set_defaults(run=run)
+    return made
+
+
+def _add_train(commands) -> None:
+    made = _command(
+        commands,
+        "train",
+        "Train a detector on the images of shards, or of any folder. The same command goes on where it was cut off.",
+        "--shards shards --size small --recipe strong --minutes 40 --output detector",
+        _train,
+    )
+    source = made.add_mutually_exclusive_group(required=True)
+    source.add_argument("--shards", metavar="DIR", help="shards of download_images, or a pattern of tars")
+    source.add_argument("--images", metavar="DIR", help="any folder of images")
+    made.add_argument("--output", required=True, metavar="DIR", help="gets detector.safetensors, log.jsonl and manifest.json")
+    made.add_argument("--size", default="small", help="resnet50 (the paper's), small or tiny (default: small)")
+    made.add_argument("--recipe", default="paper", help="augmentations and loss: paper or strong (default: paper)")
+    length = made.add_mutually_exclusive_group()
+    length.add_argument("--steps", type=int, metavar="N", help="optimiser steps (repeatable)")
+    length.add_argument("--minutes", type=float, metavar="M", help="time to train for (default: 40)")
+    made.add_argument("--batch-size", type=int, default=128, metavar="N", help="images in a step (default: 128; the paper's: 1712)")
+    made.add_argument("--learning-rate", type=float, default=2e-3, metavar="X", help="AdamW's, at its highest (default: 0.002)")
+    made.add_argument("--weight-decay", type=float, default=0.01, metavar="X", help="of the filters' directions (default: 0.01)")
+    made.add_argument("--seed", type=int, default=0, metavar="N")
+    made.add_argument("--pool", type=int, default=20_000, metavar="N", help="images held decoded in memory (default: 20000)")
+    made.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    made.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="default: what the machine is fast at")
+    made.add_argument("--compile", action="store_true", help="torch.compile the network")
+
+
+def _train(flags: argparse.Namespace) -> None:
+    from dedup.train import TrainSettings, train
+
+    for name in ("steps", "minutes", "batch_size", "learning_rate", "pool"):
+        if (value := getattr(flags, name)) is not None and value <= 0:
+            raise UserError(f"--{name.replace('_', '-')} must be above zero, not {value}")
+    values = {name: value for name, value in vars(flags).items() if name not in ("command", "run")}
+    if values["steps"] is None and values["minutes"] is None:
+        values["minutes"] = 40.0
+    manifest = train(TrainSettings(**values, threads=available_cores()))
+    counts, calibration = manifest["counts"], manifest["calibration"]
+    print(f"{counts['steps']} steps on {counts['images in memory']} images; {flags.output}/detector.safetensors")
+    if calibration:
+        print(
+            f"on {counts['held out']} images kept from training: views find their own image {calibration['accuracy']:.1%}, "
+            f"at or above the threshold {calibration['threshold']:.3f} {calibration['copies_found']:.1%}"
+        )
+
+
+def _add_report(commands) -> None:
+    made = _command(
+        commands,
+        "report",
+        "What the overlap found does to a model's accuracy: one HTML page, CSV and JSON.",
+        "--overlaps overlaps --predictions zero-shot --output overlap-report --remove remove.parquet",
+        _report,
+    )
+    made.add_argument("--overlaps", required=True, metavar="DIR", help="output of pipelines.find_overlaps")
+    made.add_argument(
+        "--predictions", nargs="+", default=[], metavar="PATH", help="of trainer zero-shot, or Parquet of dataset, example, correct"
+    )
+    made.add_argument("--dataset", default="", metavar="NAME", help="what predictions without a dataset column are of")
+    made.add_argument(
+        "--threshold", nargs="+", default=[], action="extend", metavar="NAME=X", help="similarity from which a set's hits count"
+    )
+    made.add_argument("--output", required=True, metavar="DIR", help="gets report.html, overlap.csv and overlap.json")
+    made.add_argument("--remove", metavar="FILE", help="gets the training uids to leave out, as Parquet")
+    made.add_argument("--gallery", type=int, default=16, metavar="N", help="pairs shown of each set (default: 16)")
+
+
+def _report(flags: argparse.Namespace) -> None:
+    from dedup.overlap import parse_thresholds, read_overlaps, read_predictions
+    from dedup.report import write_report
+
+    overlaps = read_overlaps(flags.overlaps)
+    thresholds = parse_thresholds(flags.threshold, overlaps)
+    predictions = read_predictions(flags.predictions, flags.dataset) if flags.predictions else None
+    found = write_report(
+        overlaps,
+        thresholds,
+        predictions,
+        flags.output,
+        inspected=bool(flags.threshold),
+        remove=flags.remove,
+        gallery=flags.gallery,
+    )
+    for one in found["sets"]:
+        gain = "" if one["gain"] is None else f", accuracy All - Clean {100 * one['gain']:+.2f} points"
+        share = "no images" if one["contamination"] is None else f"{one['contamination']:.2%} of {one['examples']:,} examples overlap"
+        print(f"{one['dataset']}: {share}{gain}")
+    print(f"{flags.output}/report.html")

@@ -1,0 +1,83 @@
+"""A trained detector, ready to embed: images in, unit vectors in half precision out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+
+from dedup.model import Detector, DetectorConfig
+from learning import checkpoint
+from wit_builder.errors import UserError
+from wit_builder.outputs import sha256_of
+
+KIND = "webimagetext detector"
+BATCH = 32  # fixed, and filled up: the arithmetic, and so the last bits, must not depend on how many images there are
+
+
+@dataclass
+class Embedder:
+    """A detector for inference.
+
+    Attributes:
+      model: in evaluation mode, on its device.
+      metadata: what the checkpoint says: configuration, recipe, calibration.
+      sha256: of the checkpoint file, in hex; names the embeddings made with it.
+    """
+
+    model: Detector
+    metadata: Mapping[str, Any]
+    sha256: str
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @property
+    def resolution(self) -> int:
+        return self.model.config.resolution
+
+    @property
+    def dimension(self) -> int:
+        return self.model.config.dimension
+
+    @torch.inference_mode()
+    def embed(self, squares: Sequence[np.ndarray]) -> np.ndarray:
+        """Unit vectors float16 [n, dimension] of uint8 squares [resolution, resolution, 3]."""
+        result = np.zeros((len(squares), self.dimension), np.float16)
+        for start in range(0, len(squares), BATCH):
+            some = np.stack(squares[start : start + BATCH])
+            filled = np.zeros((BATCH, *some.shape[1:]), np.uint8)
+            filled[: len(some)] = some
+            # A view of [B, R, R, 3] memory: channels-last, as the convolutions like it.
+            pixels = torch.from_numpy(filled).to(self.device).permute(0, 3, 1, 2).float() / 255
+            vectors = self.model(pixels)[: len(some)]
+            result[start : start + len(some)] = vectors.cpu().numpy().astype(np.float16)
+        return result
+
+    def embed_all(self, named: Iterable[tuple[Any, np.ndarray]], at_once: int = 16 * BATCH) -> Iterator[tuple[list[Any], np.ndarray]]:
+        """Names and vectors of a stream of (name, square), some at a time, in order."""
+        named = iter(named)
+        while some := list(islice(named, at_once)):
+            yield [name for name, _ in some], self.embed([pixels for _, pixels in some])
+
+
+def load(path: str, device: str = "cpu") -> Embedder:
+    """A detector from its checkpoint.
+
+    Raises:
+      UserError: where the file is missing, broken, or no detector.
+    """
+    tensors, metadata = checkpoint.load(path)
+    if metadata.get("kind") != KIND:
+        raise UserError("not a detector's checkpoint", where=path, fix="give detector.safetensors of python -m dedup train")
+    model = Detector(DetectorConfig.from_json(metadata["config"]))
+    model.load_state_dict(tensors)
+    model = model.eval().to(device, memory_format=torch.channels_last)
+    return Embedder(model, metadata, sha256_of(path), torch.device(device))
+
+
+def save(path: str, model: Detector, metadata: Mapping[str, Any]) -> None:
+    """Write a detector's checkpoint, atomically."""
+    checkpoint.save(path, model.state_dict(), {"kind": KIND, "config": model.config.to_json(), **metadata})

@@ -1,0 +1,158 @@
+"""What `pipelines.find_overlaps` wrote, joined with predictions and thresholds: the overlap report's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dedup.statistics import SetStatistics, correct_for_many, set_statistics
+from wit_builder import files, tables
+from wit_builder.errors import UserError
+from wit_builder.records import PREDICTIONS
+
+
+@dataclass(frozen=True)
+class Overlaps:
+    """A finished overlap search.
+
+    Attributes:
+      path: its folder.
+      manifest, run: as JSON.
+      images: a row for each evaluation image (`dedup.search.EVALUATION`), sorted by dataset and key.
+      hits: OVERLAPS' rows.
+    """
+
+    path: str
+    manifest: Mapping[str, Any]
+    run: Mapping[str, Any]
+    images: pa.Table
+    hits: pa.Table
+
+    @property
+    def datasets(self) -> list[str]:
+        return sorted(entry["dataset"] for entry in self.manifest["inputs"]["evaluation sets"])
+
+    def default_threshold(self) -> float:
+        """The detector's own, at least the loose one that the search used."""
+        loose = self.manifest["parameters"]["loose"]
+        return max(self.manifest.get("calibration", {}).get("threshold", loose), loose)
+
+
+def read_overlaps(path: str) -> Overlaps:
+    """An output folder of find_overlaps.
+
+    Raises:
+      UserError: where it is not there, not whole, or another stage's.
+    """
+    images = [tables.read_table(found) for found in tables.find(path, "evaluation")]
+    hits = [tables.read_table(found) for found in tables.find(path, "overlaps")]
+    order = [("dataset", "ascending"), ("eval_key", "ascending")]
+    return Overlaps(
+        path,
+        files.read_json(files.join(path, "manifest.json")),
+        files.read_json(files.join(path, "run.json")),
+        pa.concat_tables(images).sort_by(order),
+        pa.concat_tables(hits).sort_by([*order, ("similarity", "descending"), ("uid", "ascending")]),
+    )
+
+
+def read_predictions(paths: Sequence[str], dataset: str = "") -> pa.Table | None:
+    """Per-example correctness: files or folders of `trainer zero-shot`'s predictions, or any Parquet with example and correct.
+
+    Args:
+      dataset: what the rows are of, where a file does not say.
+
+    Raises:
+      UserError: where the columns are not there.
+    """
+    found = []
+    for path in files.match_all(list(paths), what="predictions"):
+        if not path.endswith(".parquet"):
+            continue
+        table = tables.read_table(path)
+        names = table.column_names
+        if "example" in names and "eval_key" not in names:
+            table = table.rename_columns(["eval_key" if name == "example" else name for name in names])
+        if "dataset" not in table.column_names and dataset:
+            table = table.append_column("dataset", pa.array([dataset] * table.num_rows))
+        missing = [name for name in ("dataset", "eval_key", "correct") if name not in table.column_names]
+        if missing:
+            raise UserError(
+                f"no column {', '.join(missing)} (it has {', '.join(names)})",
+                where=path,
+                fix="give predictions of trainer zero-shot, or columns dataset, example and correct",
+            )
+        columns = {name: table[name].cast(PREDICTIONS.field(name).type) for name in ("dataset", "eval_key", "correct")}
+        found.append(pa.table(columns))
+    return pa.concat_tables(found) if found else None
+
+
+def parse_thresholds(values: Sequence[str], overlaps: Overlaps, from_file: Mapping[str, float] | None = None) -> dict[str, float]:
+    """Threshold of each set: `NAME=X`, or X for all that have none of their own; else a file's, else the detector's.
+
+    Raises:
+      UserError: where a value is malformed, a set unknown, or a threshold below the search's loose one.
+    """
+    loose = overlaps.manifest["parameters"]["loose"]
+    chosen: dict[str, float] = {}
+    general: float | None = None
+    for value in values:
+        name, _, number = value.rpartition("=")
+        try:
+            threshold = float(number)
+        except ValueError:
+            raise UserError(f"{value!r} is not NAME=X or X", fix="for instance --threshold cifar10=0.8") from None
+        if name and name not in overlaps.datasets:
+            raise UserError(f"no evaluation set {name!r} in this search (it has {', '.join(overlaps.datasets)})", where=overlaps.path)
+        if name:
+            chosen[name] = threshold
+        else:
+            general = threshold
+    settled = {}
+    for name in overlaps.datasets:
+        fallback = general if general is not None else (from_file or {}).get(name, overlaps.default_threshold())
+        settled[name] = chosen.get(name, fallback)
+        if not loose <= settled[name] <= 1:
+            raise UserError(
+                f"the threshold {settled[name]} of {name} is not between the search's loose one, {loose}, and 1",
+                where=overlaps.path,
+                fix="give another, or search again with a lower --loose",
+            )
+    return settled
+
+
+def overlap_statistics(overlaps: Overlaps, thresholds: Mapping[str, float], predictions: pa.Table | None) -> list[SetStatistics]:
+    """Statistics of every set, by name. Images without a prediction are left out where the set has any.
+
+    Raises:
+      UserError: where a set's predictions name none of its images.
+    """
+    found = []
+    for dataset in overlaps.datasets:
+        images = overlaps.images.filter(pc.equal(overlaps.images["dataset"], dataset))
+        similarity = images["similarity"].to_numpy()
+        flags = np.nan_to_num(similarity, nan=-2.0) >= np.float32(thresholds[dataset])
+        correct = None
+        if predictions is not None:
+            mine = predictions.filter(pc.equal(predictions["dataset"], dataset))
+            right = dict(zip(mine["eval_key"].to_pylist(), mine["correct"].to_pylist()))
+            answers = [right.get(key) for key in images["eval_key"].to_pylist()]
+            known = np.array([answer is not None for answer in answers], bool)
+            if right and len(answers) and not known.any():
+                raise UserError(f"no prediction for any image of {dataset}", where=overlaps.path, fix="give predictions on the same set")
+            if known.any():
+                flags, correct = flags[known], np.array([bool(answer) for answer in answers], bool)[known]
+        found.append(set_statistics(dataset, thresholds[dataset], flags, correct))
+    return correct_for_many(found)
+
+
+def uids_to_remove(overlaps: Overlaps, thresholds: Mapping[str, float]) -> pa.Table:
+    """Column `uid` of the training pairs at or above their set's threshold, sorted, each once."""
+    limit = np.array([thresholds[name] for name in overlaps.hits["dataset"].to_pylist()], np.float32)
+    chosen = overlaps.hits["similarity"].to_numpy() >= limit
+    return pa.table({"uid": pa.array(sorted(set(overlaps.hits["uid"].filter(pa.array(chosen)).to_pylist())), pa.string())})

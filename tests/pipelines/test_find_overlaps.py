@@ -1,0 +1,162 @@
+"""The overlap search as its user runs it, on drawn pictures: train, search, search again, report."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from dedup.cli import main as dedup
+from pipelines.find_overlaps import main
+from wit_builder.errors import UserError
+from wit_builder.hashing import pair_uid
+from wit_builder.shards import SUCCESS, ShardRow, write_shard
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def picture(seed: int) -> Image.Image:
+    """A few coloured shapes on a coloured ground."""
+    chooser = np.random.default_rng(seed)
+    image = Image.new("RGB", (120, 96), tuple(chooser.integers(0, 256, 3).tolist()))
+    draw = ImageDraw.Draw(image)
+    for _ in range(6):
+        x, y = chooser.integers(0, 90, 2).tolist()
+        width, height = chooser.integers(10, 60, 2).tolist()
+        shape = draw.ellipse if chooser.integers(2) else draw.rectangle
+        shape((x, y, x + width, y + height), fill=tuple(chooser.integers(0, 256, 3).tolist()))
+    return image
+
+
+def encoded(image: Image.Image, quality: int = 90) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def row(name: str, image: bytes) -> ShardRow:
+    url = f"http://example.org/{name}.jpg"
+    return ShardRow(pair_uid(url, name), url, name, status=SUCCESS, image=image, width=120, height=96)
+
+
+def search_flags(world: Path, output: str, *more: str, shards: str = "shards") -> list[str]:
+    detector = str(world / "detector" / "detector.safetensors")
+    return [
+        *("--shards", str(world / shards), "--eval", f"drawn={world / 'set'}", "--detector", detector),
+        *("--output", str(world / output), "--loose", "0.9", "--workers", "1", *more),
+    ]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Path:
+    """Two shards of pictures with copies of evaluation images among them, a set of class folders, and a briefly trained detector."""
+    folder = tmp_path_factory.mktemp("world")
+    evaluation = {f"{kind}/{index}.jpg": picture(1000 * number + index) for number, kind in enumerate(("a", "b")) for index in range(12)}
+    for key, image in evaluation.items():
+        path = folder / "set" / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(image))
+    (folder / "set" / "a" / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
+    copies = [
+        row("same", encoded(evaluation["a/0.jpg"])),
+        row("recompressed", encoded(evaluation["a/1.jpg"], 40)),
+        row("halved", encoded(evaluation["b/2.jpg"].resize((60, 48)))),
+        row("mirrored", encoded(evaluation["b/3.jpg"].transpose(Image.Transpose.FLIP_LEFT_RIGHT))),
+        row("broken", b"not an image"),
+    ]
+    others = [row(f"other{index}", encoded(picture(50_000 + index))) for index in range(60)]
+    write_shard(str(folder / "shards"), 0, copies[:3] + others[:30])
+    write_shard(str(folder / "shards"), 1, copies[3:] + others[30:])
+    write_shard(str(folder / "shards"), 2, [ShardRow("0" * 32, "http://example.org/lost", "lost")])
+    torch.set_num_threads(1)  # threads that wait for each other are slow where tests run side by side
+    detector = ["--size", "tiny", "--steps", "20", "--batch-size", "16", "--output", str(folder / "detector")]
+    assert dedup(["train", "--shards", str(folder / "shards"), *detector]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(world) -> Path:
+    assert main(search_flags(world, "overlaps")) == 0
+    return world / "overlaps"
+
+
+def test_copies_are_found_and_the_view_is_named(found):
+    best = {}
+    for hit in pq.read_table(found / "overlaps-00000-of-00001.parquet").to_pylist():
+        if hit["eval_key"] not in best or hit["similarity"] > best[hit["eval_key"]]["similarity"]:
+            best[hit["eval_key"]] = hit
+    met = {key: (hit["url"].rsplit("/", 1)[-1].removesuffix(".jpg"), hit["view"]) for key, hit in best.items()}
+    assert met["a/0.jpg"] == ("same", "whole") and best["a/0.jpg"]["similarity"] == 1
+    assert met["a/1.jpg"][0] == "recompressed"
+    assert met["b/2.jpg"][0] == "halved"
+    assert met["b/3.jpg"] == ("mirrored", "flip")
+    assert (best["a/0.jpg"]["dataset"], best["a/0.jpg"]["shard"], best["a/0.jpg"]["key"]) == ("drawn", "00000", "000000000")
+
+
+def test_broken_images_and_empty_shards_are_counted_and_passed_over(found):
+    manifest = json.loads((found / "manifest.json").read_text())
+    assert manifest["counts"]["evaluation images"] == 24 and manifest["counts"]["training images"] == 64
+    assert sum(manifest["drops"].values()) == 2
+    table = pq.read_table(found / "evaluation-00000-of-00001.parquet").to_pylist()
+    assert len(table) == 24 and {entry["label"] for entry in table} == {0, 1}
+    kept = pq.read_table(found / "overlaps-00000-of-00001.parquet")
+    assert sum(entry["hits"] for entry in table) == kept.num_rows  # the cap was out of reach
+
+
+def test_as_a_process_with_two_workers_the_bytes_are_the_same(world, found):
+    command = [sys.executable, "-m", "pipelines.find_overlaps", *search_flags(world, "two", "--workers", "2")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr and done.stdout == ""
+    for name in ("overlaps-00000-of-00001.parquet", "evaluation-00000-of-00001.parquet", "manifest.json"):
+        assert (world / "two" / name).read_bytes() == (found / name).read_bytes()
+
+
+def test_grown_by_a_shard_only_the_new_one_is_embedded(world, found):
+    for path in (world / "shards").iterdir():
+        (world / "grown").mkdir(exist_ok=True)
+        (world / "grown" / path.name).write_bytes(path.read_bytes())
+    write_shard(str(world / "grown"), 3, [row("again", encoded(picture(3), 50))])
+    before = set((found / "cache").iterdir())
+    times = {path: path.stat().st_mtime_ns for path in before}
+    assert main(search_flags(world, "more", "--cache", str(found / "cache"), shards="grown")) == 0
+    made = {path.name.split("-")[0] for path in set((found / "cache").iterdir()) - before}
+    assert made == {"embeddings", "hits"} and all(path.stat().st_mtime_ns == times[path] for path in before)
+    assert len(set((found / "cache").iterdir()) - before) == 3  # embeddings, their counts, hits
+
+
+def test_errors_leave_the_output_alone(world, found):
+    manifest = (found / "manifest.json").read_bytes()
+    for arguments, wanted in [
+        (("--loose", "0.95"), "another run's output"),
+        (("--views", "sideways"), "no view 'sideways'"),
+        (("--detector", str(world / "set" / "a" / "0.jpg")), "safetensors"),
+    ]:
+        with pytest.raises(UserError, match=wanted):
+            main(search_flags(world, "overlaps", *arguments))
+    assert (found / "manifest.json").read_bytes() == manifest
+
+
+def test_the_report_joins_predictions_and_lists_what_to_leave_out(world, found):
+    images = pq.read_table(found / "evaluation-00000-of-00001.parquet")
+    hit = [value is not None and value >= 0.98 for value in images["similarity"].to_pylist()]
+    correct = images.select(["dataset", "eval_key"]).append_column("correct", [[flag or index % 2 == 0 for index, flag in enumerate(hit)]])
+    pq.write_table(correct, world / "predictions.parquet")
+    report = world / "report"
+    flags = ["report", "--overlaps", str(found), "--output", str(report)]
+    more = ["--predictions", str(world / "predictions.parquet"), "--remove", str(world / "remove.parquet")]
+    assert dedup([*flags, *more, "--threshold", "drawn=0.98"]) == 0
+    one = json.loads((report / "overlap.json").read_text())["sets"][0]
+    assert one["overlap"] == sum(hit) >= 3 and one["accuracy_overlap"] == 1 and one["gain"] > 0
+    removed = pq.read_table(world / "remove.parquet").column("uid").to_pylist()
+    assert pair_uid("http://example.org/same.jpg", "same") in removed and removed == sorted(set(removed))
+    page = (report / "report.html").read_text()
+    assert page.count("data:image/jpeg") >= 3 and "http-equiv" in page
+    with pytest.raises(UserError, match="lower --loose"):
+        dedup([*flags, "--threshold", "drawn=0.1"])
