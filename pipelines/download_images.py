@@ -12,9 +12,8 @@ import apache_beam as beam
 
 from pipelines.running import Running, parser, run
 from wit_builder import images
-from wit_builder.download.addresses import parse_host_map
 from wit_builder.download.plan import find_pairs, make_plan
-from wit_builder.download.settings import FetchSettings
+from wit_builder.download.settings import FetchSettings, parse_host_map
 from wit_builder.download.transforms import DownloadImages
 from wit_builder.download.work import DownloadShards
 from wit_builder.errors import UserError
@@ -88,7 +87,6 @@ def _parser():
     number("--max-redirects", default.max_redirects, "N", "for one image")
     add("--allow-private-hosts", action="store_true", help="also connect to private and loopback addresses")
     add("--map-host", action="append", default=[], metavar="NAME:PORT=ADDRESS:PORT", help="connect there for this host; repeatable")
-    add("--ca-file", default="", metavar="FILE", help="certificates to trust instead of the system's")
     number("--decode-threads", 2, "N", "in each worker process")
     return made
 
@@ -112,7 +110,6 @@ def _settings(flags) -> FetchSettings:
         obey_opt_outs=not flags.ignore_opt_outs,
         allow_private=flags.allow_private_hosts,
         host_map=host_map,
-        ca_file=flags.ca_file,
     )
 
 

@@ -34,7 +34,7 @@ PIXELS_LIMIT = 2 * 89_478_485  # above this Pillow itself refuses to open
 
 # A JPEG is decoded at 1/2, 1/4 or 1/8 only where what comes out is still this many times the wanted size:
 # its mean PSNR against a full decode is then above 38 dB (docs/download.md).
-DRAFT_MARGIN = 1.5
+DRAFT_MARGIN = 1.25
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 _ORIENTATION = 0x0112

@@ -10,7 +10,9 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
+import types
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -25,6 +27,19 @@ class Work(Protocol):
     def load(self) -> Any: ...
 
     def __call__(self, loaded: Any, task: Any) -> Any: ...
+
+
+class NumberedWork:
+    """Carries a task's number along, so that whoever watches progress knows which one ended."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+
+    def load(self) -> Any:
+        return self.work.load()
+
+    def __call__(self, loaded: Any, numbered: tuple[int, Any]) -> tuple[int, Any]:
+        return numbered[0], self.work(loaded, numbered[1])
 
 
 def available_cores() -> int:
@@ -62,12 +77,28 @@ def _call(pickled: bytes, task: Any) -> Any:
     return _work(_loaded, task)
 
 
+class _Process(multiprocessing.context.SpawnProcess):
+    """A worker that does not import the parent's main module: that would bring Beam into every one of them."""
+
+    @staticmethod
+    def _Popen(process_obj):
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        try:
+            return multiprocessing.context.SpawnProcess._Popen(process_obj)
+        finally:
+            sys.modules["__main__"] = main
+
+
+class _Context(multiprocessing.context.SpawnContext):
+    Process = _Process
+
+
 def _pool_of(processes: int) -> ProcessPoolExecutor:
     global _pool
     if _pool is None or _pool[0] != processes:
         close_pool()
-        context = multiprocessing.get_context("spawn")
-        _pool = processes, ProcessPoolExecutor(processes, mp_context=context, initializer=_start)
+        _pool = processes, ProcessPoolExecutor(processes, mp_context=_Context(), initializer=_start)
     return _pool[1]
 
 
@@ -86,7 +117,7 @@ def close_pool(*, at_once: bool = False) -> None:
 def run_tasks(work: Work, tasks: Iterable[Any], processes: int) -> Iterator[Any]:
     """Results of `work` on every task, as they come; at most twice `processes` tasks are under way.
 
-    With one process, or none, the work is done here, in order.
+    With one process, or none, the work is done here, in order. Otherwise `work` must be of a module, not of a script.
 
     Raises:
       UserError: where a worker died (most often for want of memory).

@@ -9,7 +9,7 @@ import apache_beam as beam
 from apache_beam.utils.shared import Shared
 
 from wit_builder.counting import SumCounts, Watch
-from wit_builder.parallel import Work, run_tasks
+from wit_builder.parallel import NumberedWork, Work, run_tasks
 from wit_builder.progress import progress
 
 
@@ -80,23 +80,10 @@ class _RunOnPool(beam.DoFn):
             return
         with progress(self.label, sum(sizes.values()), self.unit) as line:
             line.disable = line.disable or not self.label
-            numbered = _Numbered(self.work)
+            numbered = NumberedWork(self.work)
             for index, result in run_tasks(numbered, enumerate(tasks), self.processes if len(tasks) > 1 else 1):
                 line.update(sizes[index])
                 yield result
-
-
-class _Numbered:
-    """Carries a task's number through the pool, so that progress knows which one ended."""
-
-    def __init__(self, work: Work) -> None:
-        self.work = work
-
-    def load(self) -> Any:
-        return self.work.load()
-
-    def __call__(self, loaded: Any, numbered: tuple[int, Any]) -> tuple[int, Any]:
-        return numbered[0], self.work(loaded, numbered[1])
 
 
 class SumUp(beam.PTransform):

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 import socket
 from collections.abc import Mapping
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import AsyncResolver
-
-from wit_builder.errors import UserError
 
 # Prefixes that carry an IPv4 address inside an IPv6 one, and where in the 16 bytes it stands.
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -47,24 +44,6 @@ def is_public(address: str) -> bool:
         if parsed.is_site_local:
             return False
     return parsed.is_global and not parsed.is_multicast
-
-
-def parse_host_map(entries: list[str]) -> dict[tuple[str, int], tuple[str, int]]:
-    """`NAME:PORT=ADDRESS:PORT` entries as a mapping, as `--map-host` takes them.
-
-    Raises:
-      UserError: where one is not of that form.
-    """
-    mapped = {}
-    for entry in entries:
-        match = re.fullmatch(r"([^:=\s]+):(\d{1,5})=([^=\s]+):(\d{1,5})", entry)
-        address = match[3].strip("[]") if match else ""
-        try:
-            ipaddress.ip_address(address)
-        except ValueError:
-            raise UserError(f"--map-host {entry} is not NAME:PORT=ADDRESS:PORT", fix="e.g. images.example:80=127.0.0.1:8000") from None
-        mapped[match[1].lower(), int(match[2])] = (address, int(match[4]))
-    return mapped
 
 
 class GuardedResolver(AbstractResolver):

@@ -122,7 +122,7 @@ def reason_of(error: BaseException) -> str:
 
 
 class Fetcher:
-    """The HTTP client of one worker process. Made and used in one event loop.
+    """The HTTP client of one worker process, with aiohttp's one TLS context. Made and used in one event loop.
 
     Args:
       settings: limits and manners.
@@ -143,7 +143,6 @@ class Fetcher:
                 keepalive_timeout=4,
                 ttl_dns_cache=300,
                 dns_cache_max_size=50_000,
-                ssl=ssl.create_default_context(cafile=settings.ca_file or None),
             ),
             headers={"User-Agent": settings.user_agent, "Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity"},
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from dataclasses import dataclass, field
 
 from wit_builder import __version__
+from wit_builder.errors import UserError
 
 AGENT = "WebImageTextBot"
 
@@ -30,7 +33,6 @@ class FetchSettings:
       obey_opt_outs: honour X-Robots-Tag and tdm-reservation.
       allow_private: connect to private, loopback and link-local addresses too.
       host_map: (name, port), (address, port) pairs: see `GuardedResolver`.
-      ca_file: certificates to trust instead of the system's.
     """
 
     agent: str = AGENT
@@ -49,9 +51,26 @@ class FetchSettings:
     obey_opt_outs: bool = True
     allow_private: bool = False
     host_map: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
-    ca_file: str = ""
 
     @property
     def user_agent(self) -> str:
         """The User-Agent header."""
         return f"{self.agent}/{__version__}" + (f" (+{self.contact})" if self.contact else "")
+
+
+def parse_host_map(entries: list[str]) -> dict[tuple[str, int], tuple[str, int]]:
+    """`NAME:PORT=ADDRESS:PORT` entries as a mapping, as `--map-host` takes them.
+
+    Raises:
+      UserError: where one is not of that form.
+    """
+    mapped = {}
+    for entry in entries:
+        match = re.fullmatch(r"([^:=\s]+):(\d{1,5})=([^=\s]+):(\d{1,5})", entry)
+        address = match[3].strip("[]") if match else ""
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            raise UserError(f"--map-host {entry} is not NAME:PORT=ADDRESS:PORT", fix="e.g. images.example:80=127.0.0.1:8000") from None
+        mapped[match[1].lower(), int(match[2])] = (address, int(match[4]))
+    return mapped

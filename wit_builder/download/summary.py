@@ -6,8 +6,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-
-from yarl import URL
+from urllib.parse import urlsplit
 
 from wit_builder.shards import SUCCESS, ShardRow
 
@@ -24,8 +23,8 @@ Summary = dict[str, Any]
 def host_of(url: str) -> str:
     """Host of a URL for tables; cut, since anything may stand in a URL."""
     try:
-        return (URL(url).raw_host or "?")[:80]
-    except (ValueError, UnicodeError):
+        return (urlsplit(url).hostname or "?")[:80]
+    except ValueError:
         return "?"
 
 

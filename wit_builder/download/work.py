@@ -1,257 +1,49 @@
-"""Shards of pairs to shards of images: one worker process's event loop, decoding threads and client."""
+"""The piece of work that the pipeline hands to workers: light to import, so that only workers load client and decoders."""
 
 from __future__ import annotations
 
-import asyncio
-import atexit
-import hashlib
-import logging
-import tempfile
-import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from wit_builder.download import reasons
-from wit_builder.download.fetch import Fetcher, host_key, parse_url
-from wit_builder.download.hosts import Host, Hosts, Schedule
 from wit_builder.download.plan import Planned
 from wit_builder.download.settings import FetchSettings
-from wit_builder.download.summary import Summary, add_up, of_stats, shard_statistics
-from wit_builder.hashing import hash64
-from wit_builder.images import ImageRules, encode_image
-from wit_builder.shards import SUCCESS, ShardRow, is_whole, read_stats, shard_paths, write_shard
-from wit_builder.tables import read_table
+from wit_builder.download.summary import Summary, add_up
+from wit_builder.images import ImageRules
 
-_KEPT_IN_MEMORY = 32_000_000  # bytes of a shard's images; what exceeds this waits in a temporary file
-_LEAST_TIME = 0.5  # seconds; with less left of its time, a pair is not tried again
+if TYPE_CHECKING:
+    from wit_builder.download.downloader import Downloader
 
 
-@dataclass
-class OpenShard:
-    """A shard under way: its rows, and the images saved so far in a spool, in the order they came.
+class Running:
+    """A worker process's downloader, closed when nobody holds on to it any longer."""
 
-    Attributes:
-      rows: in order of the plan.
-      places: where in the spool each saved row's image stands: offset and size in bytes.
-      left: rows without an outcome.
-      done: set when none is left.
-    """
-
-    number: int
-    rows: list[ShardRow]
-    places: dict[int, tuple[int, int]] = field(default_factory=dict)
-    left: int = 0
-    done: asyncio.Future | None = None
-    spool: Any = field(default_factory=lambda: tempfile.SpooledTemporaryFile(max_size=_KEPT_IN_MEMORY))
-    lock: Any = field(default_factory=threading.Lock)
-
-    def keep(self, index: int, image: bytes) -> None:
-        """Put a row's image into the spool. Called from decoding threads."""
-        with self.lock:
-            self.places[index] = (self.spool.tell(), len(image))
-            self.spool.write(image)
-
-    def finished_rows(self) -> Iterator[ShardRow]:
-        """The rows in order, each with its image while it is looked at."""
-        for index, row in enumerate(self.rows):
-            if index in self.places:
-                offset, size = self.places[index]
-                self.spool.seek(offset)
-                row.image = self.spool.read(size)
-            yield row
-            row.image = None
-
-
-@dataclass
-class Job:
-    """One pair to be tried.
-
-    Attributes:
-      seconds: spent so far.
-      tries: failed so far.
-    """
-
-    shard: OpenShard
-    index: int
-    url: str
-    seconds: float = 0.0
-    tries: int = 0
-
-
-class Downloader:
-    """The loop, client and threads of one worker process. Close it when done; at the process's end it closes itself.
-
-    Args:
-      settings: limits and manners.
-      rules: how images are stored.
-      threads: that decode and encode.
-    """
-
-    def __init__(self, settings: FetchSettings, rules: ImageRules, threads: int) -> None:
-        self.settings, self.rules = settings, rules
-        self.hosts = Hosts(settings.host_connections, settings.host_rate)
-        self.decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode")
-        self.loop = asyncio.new_event_loop()
-        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # hosts that break TLS off are no news
-        self._thread = threading.Thread(target=self.loop.run_forever, name="download", daemon=True)
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._open(), self.loop).result()
-        atexit.register(self.close)
-
-    async def _open(self) -> None:
-        self.schedule = Schedule(self.hosts)
-        self.fetcher = Fetcher(self.settings, self.hosts)
-        self._places = asyncio.Semaphore(self.settings.in_flight)
-        self._jobs: set[asyncio.Task] = set()
-        self._dispatcher = asyncio.create_task(self._dispatch())
-
-    def close(self) -> None:
-        """Close every connection and end the loop."""
-        if self.loop.is_closed():
-            return
-        atexit.unregister(self.close)
-        asyncio.run_coroutine_threadsafe(self._close(), self.loop).result()
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join()
-        self.loop.close()
-        self.decoders.shutdown()
-
-    async def _close(self) -> None:
-        for task in (self._dispatcher, *self._jobs):
-            task.cancel()
-        await self.fetcher.close()
-
-    def run(self, folder: str, planned: Sequence[Planned], extension: str) -> list[Summary]:
-        """Make the shards that are not whole yet, and return a summary of each. May be called from several threads."""
-        return asyncio.run_coroutine_threadsafe(self._run(folder, planned, extension), self.loop).result()
-
-    async def _run(self, folder: str, planned: Sequence[Planned], extension: str) -> list[Summary]:
-        writing = []
-        for plan in planned:
-            paths = shard_paths(folder, plan.number)
-            if await asyncio.to_thread(is_whole, paths):
-                writing.append(asyncio.create_task(asyncio.to_thread(read_stats, paths)))
-                continue
-            await self.schedule.below(self.settings.in_flight)
-            shard = OpenShard(plan.number, await asyncio.to_thread(_load, plan.pairs))
-            await self._begin(shard)
-            writing.append(asyncio.create_task(self._end(folder, shard, extension)))
-        return [of_stats(stats) for stats in await asyncio.gather(*writing)]
-
-    async def _begin(self, shard: OpenShard) -> None:
-        shard.done = self.loop.create_future()
-        shard.left = len(shard.rows)
-        for index, row in enumerate(shard.rows):
-            self._add(Job(shard, index, row.url))
-            if index % 100 == 99:
-                await asyncio.sleep(0)
-        if not shard.left and not shard.done.done():
-            shard.done.set_result(None)
-
-    async def _end(self, folder: str, shard: OpenShard, extension: str) -> dict[str, Any]:
-        await shard.done
-        with shard.spool:
-            return await asyncio.to_thread(
-                write_shard, folder, shard.number, shard.finished_rows(), extension=extension, more=shard_statistics(shard.rows)
-            )
-
-    def _add(self, job: Job, delay: float = 0.0) -> None:
-        url = parse_url(job.url)
-        if url is None:
-            self._fail(job, reasons.BAD_URL)
-            return
-        host = self.hosts[host_key(url)]
-        refused = host.refusal(self.loop.time(), self.settings.max_wait)
-        if refused:
-            self._fail(job, refused)
-        else:
-            self.schedule.add(host.name, job, delay=delay)
-
-    def _fail(self, job: Job, reason: str) -> None:
-        row = job.shard.rows[job.index]
-        row.status, row.error_message = reasons.status_of(reason), reason
-        self._settle(job)
-
-    def _settle(self, job: Job) -> None:
-        job.shard.left -= 1
-        if not job.shard.left and not job.shard.done.done():
-            job.shard.done.set_result(None)
-
-    async def _dispatch(self) -> None:
-        while True:
-            await self._places.acquire()
-            host, job = await self.schedule.next()
-            task = asyncio.create_task(self._try(host, job))
-            self._jobs.add(task)
-            task.add_done_callback(self._jobs.discard)
-
-    async def _try(self, host: Host, job: Job) -> None:
-        try:
-            started = self.loop.time()
-            outcome = await self.fetcher.fetch(job.url, self.settings.timeout - job.seconds)
-            now = self.loop.time()
-            job.seconds += now - started
-            host.settle(now, outcome.reason)
-            if outcome.body is not None:
-                await self.loop.run_in_executor(self.decoders, self._store, job, outcome.body)
-                self.fetcher.let_go(outcome)
-                self._settle(job)
-                return
-            if outcome.retry_after:
-                self.hosts[outcome.host].pause(now, outcome.retry_after, outcome.reason)
-            refused = host.refusal(now, self.settings.max_wait)
-            if refused:
-                self.schedule.drain(host, lambda waiting: self._fail(waiting, refused))
-            self._again_or_fail(host, job, outcome.reason, outcome.retry_after, refused)
-        except Exception as error:  # a bug, or no space: the shard must end with it, not wait for ever
-            if not job.shard.done.done():
-                job.shard.done.set_exception(error)
-        finally:
-            self.schedule.done(host)
-            self._places.release()
-
-    def _again_or_fail(self, host: Host, job: Job, reason: str, retry_after: float | None, refused: str | None) -> None:
-        enough = self.settings.timeout - job.seconds > _LEAST_TIME and job.tries < self.settings.retries
-        if refused or not enough or not reasons.is_transient(reason) or (retry_after or 0) > self.settings.max_wait:
-            self._fail(job, reason)
-            return
-        jitter = 0.5 + hash64("backoff", job.url, job.tries) / 2**64
-        delay = retry_after if retry_after is not None else self.settings.backoff * 2**job.tries * jitter
-        job.tries += 1
-        self._add(job, delay)
-
-    def _store(self, job: Job, body: bytes) -> None:
-        """Decode, resize, encode and keep one image. Runs in a decoding thread."""
-        row = job.shard.rows[job.index]
-        row.sha256 = hashlib.sha256(body).hexdigest()
-        result = encode_image(body, self.rules)
-        if isinstance(result, str):
-            row.status, row.error_message = reasons.status_of(result), result
-            return
-        row.status, row.exif = SUCCESS, result.exif
-        row.width, row.height = result.width, result.height
-        row.original_width, row.original_height = result.original_width, result.original_height
-        job.shard.keep(job.index, result.data)
-
-
-def _load(path: str) -> list[ShardRow]:
-    return [ShardRow(pair["uid"], pair["url"], pair["text"], pair["query_ids"] or []) for pair in read_table(path).to_pylist()]
+    def __init__(self, downloader: Downloader) -> None:
+        self.downloader = downloader
+        weakref.finalize(self, downloader.close)
 
 
 @dataclass(frozen=True)
 class DownloadShards:
-    """The `Work` of a task: some shards, made with the process's one downloader. Gives their summary."""
+    """The `Work` of a task: some shards, made with the process's one downloader. Gives their summary.
+
+    Attributes:
+      folder: of the shards.
+      settings, rules: see their classes.
+      threads: that decode and encode, in each process.
+    """
 
     folder: str
     settings: FetchSettings
     rules: ImageRules
     threads: int = 2
 
-    def load(self) -> Downloader:
-        """The process's loop and client."""
-        return Downloader(self.settings, self.rules, self.threads)
+    def load(self) -> Running:
+        """The process's loop, client and threads."""
+        from wit_builder.download.downloader import Downloader
 
-    def __call__(self, downloader: Downloader, planned: Sequence[Planned]) -> Summary:
-        return add_up(downloader.run(self.folder, planned, self.rules.encode_format))
+        return Running(Downloader(self.settings, self.rules, self.threads))
+
+    def __call__(self, running: Running, planned: Sequence[Planned]) -> Summary:
+        return add_up(running.downloader.run(self.folder, planned, self.rules.encode_format))
