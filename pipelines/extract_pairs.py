@@ -46,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     extract = Extract(output.work, partitions, text_sources, chosen.base_url, chosen.strict)
     with running.pipeline() as pipeline:
-        _ = pipeline | "Tasks" >> beam.Create(make_tasks(sources)) | "Extract pairs" >> ExtractPairs(output, extract, running.processes)
+        tasks = pipeline | "Tasks" >> beam.Create(make_tasks(sources))
+        _ = tasks | "Extract pairs" >> ExtractPairs(output, extract, processes=running.processes)
     return 0
 
 

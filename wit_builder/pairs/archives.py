@@ -20,7 +20,8 @@ INFLATED = 1 << 20  # bytes inflated at once
 MAX_BODY = 16 << 20  # bytes of a record that are kept: pages are far smaller, and Common Crawl cuts them far earlier
 MAX_HEADER = 1 << 16
 BOMB, BOMB_RATIO = 64 << 20, 200  # a member that inflates to more bytes than this, and this many times its size, is broken
-RESCAN = 64 << 20  # bytes of one file that may be read again in search of the next member
+RESCAN = 256 << 20  # bytes that may be inflated again in search of the next member, in a file made of faults
+RETURNS = 4  # times that an uncompressed file is read again from where a record claimed a wrong, large size
 
 CUT_OFF, BROKEN_MEMBER, BROKEN_RECORD = "cut off", "broken gzip member", "broken record"
 
@@ -61,47 +62,54 @@ def read_records(
             raise NotAnArchive
         yield from _Records(_Plain(file), 0, kinds, on_fault, max_body)
         return
-    first = True
+    if not _begins_record(file):
+        _seek_member(file)
+        if not file.peek(1):
+            raise NotAnArchive
+        on_fault(BROKEN_MEMBER, 0)
     rescan = RESCAN
-    while file.peek(1):
+    while start_bytes := file.peek(3):
         start = file.position
+        if start_bytes != _GZIP:
+            _seek_member(file)
+            at_end = not file.peek(1)
+            on_fault(CUT_OFF if at_end and _GZIP.startswith(start_bytes) else BROKEN_MEMBER, start)
+            continue
         member = _Member(file)
+        broken = False
         try:
-            if first and not _BLANK.sub(b"", member.start(64), count=1).startswith(b"WARC/"):
-                raise NotAnArchive
-            first = False
             yield from _Records(member, start, kinds, on_fault, max_body)
             while member.read():
                 pass
-        except zlib_ng.error as error:
-            if first:
-                raise NotAnArchive from error
-            on_fault(BROKEN_MEMBER, start)
-            failed = file.position
-            rescan -= failed - start
-            file.seek(start + 1 if rescan > 0 else failed)
-        if member.cut:
-            on_fault(CUT_OFF, start)
-            return
-        file.skip_zeros()
-        if file.peek(3) != _GZIP:
-            if file.peek(1) and member.ended:
-                on_fault(BROKEN_MEMBER, file.position)
+        except zlib_ng.error:
+            broken = True
+        if broken or member.cut:
+            # A broken member may run on through those after it before that shows, even to the end of the file.
+            rescan -= 4096 + member.inflated + max(0, file.position - start - BLOCK)
+            if rescan > 0 and not member.bomb:
+                file.seek(start + 1)
             _seek_member(file)
+            on_fault(BROKEN_MEMBER if broken or file.peek(1) else CUT_OFF, start)
+        else:
+            file.skip_zeros()
+
+
+def _begins_record(file: _File) -> bool:
+    """Whether the gzip member here inflates to the start of a record, or the file ends before that shows."""
+    compressed = file.peek(4096)
+    try:
+        start = zlib_ng.decompressobj(31).decompress(compressed, 64)
+    except zlib_ng.error:
+        return False
+    return _BLANK.sub(b"", start, count=1).startswith(b"WARC/") or (not start and len(compressed) < 4096)
 
 
 def _seek_member(file: _File) -> None:
     """Go to the next place that inflates to the start of a record, or to the end of the file."""
     while file.find(_GZIP):
-        place = file.position
-        try:
-            member = _Member(file)
-            if _BLANK.sub(b"", member.start(64), count=1).startswith(b"WARC/"):
-                file.seek(place)
-                return
-        except zlib_ng.error:
-            pass
-        file.seek(place + 1)
+        if _begins_record(file):
+            return
+        file.seek(file.position + 1)
 
 
 class _File:
@@ -167,29 +175,15 @@ class _Member:
 
     def __init__(self, file: _File) -> None:
         self.file, self.inflater = file, zlib_ng.decompressobj(31)
-        self.ahead = b""
         self.begin, self.inflated = file.position, 0
-        self.ended = self.cut = False
-
-    def start(self, size: int) -> bytes:
-        """The first bytes, to look at; `read` gives them again."""
-        while len(self.ahead) < size:
-            data = self._inflate()
-            if not data:
-                break
-            self.ahead += data
-        return self.ahead[:size]
+        self.ended = self.cut = self.bomb = False
 
     def read(self) -> bytes:
-        """The next bytes; empty at the end. Raises zlib_ng.error where the member is broken."""
-        if self.ahead:
-            data, self.ahead = self.ahead, b""
-            return data
-        return self._inflate()
-
-    def _inflate(self) -> bytes:
+        """The next bytes, a megabyte at most; empty at the end. Raises zlib_ng.error where the member is broken."""
         while not (self.ended or self.cut):
             if self.inflated > max(BOMB, BOMB_RATIO * (self.file.position - self.begin)):
+                self.bomb = True
+                self.file.give_back(self.inflater.unconsumed_tail)
                 raise zlib_ng.error("inflates without end")
             compressed = self.inflater.unconsumed_tail or self.file.take()
             if not compressed:
@@ -222,65 +216,85 @@ class _Records:
 
     def __init__(self, source: _Member | _Plain, start: int, kinds, on_fault, max_body: int) -> None:
         self.source, self.start, self.kinds, self.on_fault, self.max_body = source, start, kinds, on_fault, max_body
+        self.plain = isinstance(source, _Plain)
         self.data, self.place = b"", 0  # what is at hand, and how much of it is used
         self.before = 0  # bytes of the source before `data`
+        self.finished = False
+        self.returns = RETURNS
 
     def __iter__(self) -> Iterator[Record]:
-        while self._next_line():
+        while self._skip_blank():
             begin = self.before + self.place  # within the source
-            offset = begin if isinstance(self.source, _Plain) else self.start
+            offset = begin if self.plain else self.start
             header = self._header()
-            length = _LENGTH.search(header)
-            kind = _TYPE.search(header)
+            length, kind = _LENGTH.search(header), _TYPE.search(header)
+            size = int(length[1]) if length else 0
+            wanted = kind is not None and kind[1].lower() in self.kinds
+            kept = len(header) + min(size, self.max_body if wanted else INFLATED)
+            cut = kept < len(header) + size
             record = b""
-            whole = False
-            if length and kind:
-                size, wanted = int(length[1]), kind[1].lower() in self.kinds
-                kept = min(size, self.max_body if wanted else INFLATED)
-                whole = self._have(len(header) + kept)
-                record = self.data[self.place : self.place + len(header) + kept]
-                self.place += len(record)
-                # A record counts as whole only once the end or another record follows it.
-                whole = whole and self._skip(size - kept) and (not self._next_line() or self.data.startswith(b"WARC/", self.place))
-            if whole:
-                if wanted:
-                    yield Record(offset, WarcRecord.from_bytes(record), size > kept)
-                continue
-            short = not self._have(1)
-            if short and self.source.cut:
-                return
-            found = self._seek_record(begin, record)
-            self.on_fault(CUT_OFF if short and not found and isinstance(self.source, _Plain) else BROKEN_RECORD, offset)
+            if length and kind and self._have(kept) and (cut or self._followed(kept)):
+                record = self.data[self.place : self.place + kept] if wanted else header
+                self.place += kept
+                if cut and not (self._skip(len(header) + size - kept) and self._followed(0)):
+                    record = b""
+                    self._return(begin)
+            if not record:
+                at_end = self.finished and self.source.cut
+                if self._seek_record():
+                    self.on_fault(BROKEN_RECORD, offset)
+                elif not at_end:  # of a member that the file ends in, the caller tells
+                    self.on_fault(CUT_OFF if self.plain else BROKEN_RECORD, offset)
+            elif wanted:
+                try:
+                    parsed = WarcRecord.from_bytes(record)
+                except OSError:
+                    self.on_fault(BROKEN_RECORD, offset)
+                    continue
+                yield Record(offset, parsed, cut)
 
     def _have(self, size: int) -> bool:
         """Whether `size` unused bytes are at hand, reading on where they are not."""
-        if len(self.data) - self.place >= size:
-            return True
+        there = len(self.data) - self.place
+        if there >= size or self.finished:
+            return there >= size
         pieces = [self.data[self.place :]]
         self.before += self.place
-        self.place, there = 0, len(pieces[0])
-        while there < size and (piece := self.source.read()):
+        self.place = 0
+        while there < size:
+            piece = self.source.read()
+            if not piece:
+                self.finished = True
+                break
             pieces.append(piece)
             there += len(piece)
         self.data = b"".join(pieces)
         return there >= size
 
-    def _next_line(self) -> bool:
+    def _skip_blank(self) -> bool:
         """Skip blank lines; whether anything follows."""
         while self._have(1):
             self.place = _BLANK.match(self.data, self.place).end()
             if self.place < len(self.data):
-                self._have(5)
                 return True
         return False
+
+    def _followed(self, size: int) -> bool:
+        """Whether a record may well end after `size` bytes: at the end, at its two empty lines, or at another record."""
+        self._have(size + 1024)
+        end = self.place + size
+        place = _BLANK.match(self.data, end).end()
+        return place == len(self.data) or self.data.startswith(b"\r\n\r\n", end) or self.data.startswith(b"WARC/", place)
 
     def _header(self) -> bytes:
         """The WARC header at hand with its empty line; empty where there is none."""
         size = 1024
         while True:
-            whole = self._have(size)
-            found = _HEADER.match(self.data, self.place, self.place + MAX_HEADER)
-            if found or not whole or size >= MAX_HEADER or not self.data.startswith(b"WARC/", self.place):
+            more = self._have(size)
+            if not self.data.startswith(b"WARC/", self.place):
+                return b""
+            found = _HEADER.match(self.data, self.place, self.place + size)
+            if found or not more or size >= MAX_HEADER:
                 return found[0] if found else b""
             size *= 4
 
@@ -293,15 +307,17 @@ class _Records:
             size -= step
         return True
 
-    def _seek_record(self, begin: int, record: bytes) -> bool:
-        """Go to the next record after the one that begins at `begin` in the source; False, and to the end, where there is none."""
-        if isinstance(self.source, _Plain):
-            self.source.file.seek(begin + 1)
-            self.data, self.place, self.before = b"", 0, begin + 1
-        elif record:
-            self.data, self.place = record[1:] + self.data[self.place :], 0
+    def _return(self, begin: int) -> None:
+        """Go back to a record whose length was wrong, where the file allows it and was not made of such records."""
+        if self.plain and self.returns > 0:
+            self.returns -= 1
+            self.source.file.seek(begin)
+            self.data, self.place, self.before, self.finished = b"", 0, begin, False
+
+    def _seek_record(self) -> bool:
+        """Go to the next record after this place; False, and to the end, where there is none."""
         while True:
-            found = _NEXT.search(self.data, self.place)
+            found = _NEXT.search(self.data, self.place + 1)
             if found:
                 self.place = found.end()
                 return True

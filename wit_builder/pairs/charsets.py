@@ -1,4 +1,4 @@
-"""From a page's bytes to text: byte order mark, HTTP header, meta tag, detection, in the order that browsers use."""
+"""From a page's bytes to UTF-8: byte order mark, HTTP header, meta tag, detection, in the order that browsers use."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ _HEADER = re.compile(r"""charset\s*=\s*["']?\s*([A-Za-z0-9][A-Za-z0-9_:.+-]*)"""
 META_BYTES = 4096  # how far a meta tag is looked for; browsers stop at 1,024, many pages do not
 
 
-def decode(data: bytes, content_type: str | None = None) -> str:
-    """A page's text. Bytes that its character set does not know become U+FFFD.
+def to_utf8(data: bytes, content_type: str | None = None) -> bytes:
+    """A page in UTF-8, whatever it came in. What its character set does not know becomes U+FFFD.
 
-    >>> decode("é".encode("latin-1"), "text/html; charset=ISO-8859-1")
+    A page that is in UTF-8 comes back as it is, and may hold broken sequences: they never reach over an ASCII byte,
+    so pieces cut at tags and quotes decode on their own as they would within the page.
+
+    >>> to_utf8("é".encode("latin-1"), "text/html; charset=ISO-8859-1").decode()
     'é'
     """
     for mark, name in _BOMS:
         if data.startswith(mark):
-            return data[len(mark) :].decode(name, "replace")
+            return _recode(data[len(mark) :], name)
     header = _HEADER.search(content_type or "")
     encoding = _known(header[1]) if header else None
     if encoding is None:
@@ -31,10 +34,17 @@ def decode(data: bytes, content_type: str | None = None) -> str:
             encoding = "utf-8"  # the tag was readable as ASCII, so the page is not in UTF-16
     if encoding is None:
         try:
-            return data.decode()
+            data.decode()
+            return data
         except UnicodeDecodeError:
             encoding = _known(detect_encoding(data)) or "cp1252"
-    return data.decode(encoding, "replace")
+    return _recode(data, encoding)
+
+
+def _recode(data: bytes, encoding: str) -> bytes:
+    if encoding == "utf-8":
+        return data
+    return data.decode(encoding, "replace").encode("utf-8", "replace")
 
 
 def _known(label: str) -> str | None:

@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from fastwarc.warc import WarcRecordType
+from zlib_ng import zlib_ng
 
 from wit_builder import files
 from wit_builder.errors import UserError
 from wit_builder.pairs import archives
-from wit_builder.pairs.charsets import decode
+from wit_builder.pairs.charsets import to_utf8
 from wit_builder.pairs.html import read_page
 from wit_builder.pairs.inputs import Source, Task
+from wit_builder.pairs.pages import MAX_PAGE, page_of
 from wit_builder.pairs.rules import Page, pairs_of
 from wit_builder.pairs.spill import SpillWriter
-from wit_builder.pairs.wat import read_wat
 
-_KINDS = frozenset((b"response", b"resource", b"metadata"))
-MAX_FAULTS = 100  # places of one file that are told; the rest is only counted
+KINDS = frozenset((b"response", b"resource", b"metadata"))
+MAX_FAULTS = 100  # places of one task that are told; the rest is only counted
 
 
 @dataclass(frozen=True)
 class Extract:
     """A `Work` (`wit_builder.parallel`): reads a task's files, spills their pairs, returns counts.
 
-    The result maps `counts` and `drops` to numbers by name, `runs` to paths, and `faults` to [file, offset, what].
+    A task that was done before, by a run that was interrupted, is not done again. The result maps `counts` and
+    `drops` to numbers by name, `runs` to paths, and `faults` to [file, offset in bytes, what].
 
     Raises:
-      UserError: where a file is missing or no archive at all; with `strict`, at the first fault.
+      UserError: where a file is no archive; with `strict`, at the first fault.
     """
 
     work: str
@@ -46,90 +44,86 @@ class Extract:
         return None
 
     def __call__(self, loaded: None, task: Task) -> dict[str, Any]:
-        done = files.join(self.work, f"task-{task.number:05d}.json")
+        done = files.join(self.work, f"task-{task.number:06d}.json")
         if files.exists(done):
             return files.read_json(done)
-        spill = SpillWriter(self.work, f"run-{task.number:05d}", self.partitions)
-        counts: Counter = Counter(files=len(task.sources))
-        drops: Counter = Counter()
-        faults: list[tuple[str, int, str]] = []
-
+        reading = _Reading(self, task)
         for source in task.sources:
-
-            def fault(what: str, offset: int, source: Source = source) -> None:
-                if self.strict:
-                    raise UserError(f"{what} at byte {offset}", where=source.path, fix="get the file again, or leave out --strict")
-                counts[what.replace(" ", "_")] += 1
-                if len(faults) < MAX_FAULTS:
-                    faults.append((source.name, offset, what))
-
-            def page(page: Page, source: Source = source) -> None:
-                pairs, why = pairs_of(page, self.text_sources)
-                counts["pages"] += 1
-                counts["images"] += len(page.images)
-                drops.update(why)
-                for url, text, text_source in pairs:
-                    spill.add(url, text, page.url, source.name, text_source)
-
-            if source.archive:
-                self._archive(source, page, fault, counts)
-            else:
-                self._html(source, page, fault)
-        spill.flush()
-        counts["pairs_found"] = spill.pairs
-        result = {"counts": dict(counts), "drops": dict(drops), "runs": spill.runs, "faults": faults}
+            reading.read(source)
+        result = reading.result()
         files.write_json(done, result)
         return result
 
-    def _archive(self, source: Source, page: Callable, fault: Callable, counts: Counter) -> None:
+
+class _Reading:
+    """A task under way: what was found so far."""
+
+    def __init__(self, extract: Extract, task: Task) -> None:
+        self.extract = extract
+        self.captions = "figcaption" in extract.text_sources
+        self.spill = SpillWriter(extract.work, f"run-{task.number:06d}", extract.partitions)
+        self.counts: Counter = Counter()
+        self.drops: Counter = Counter()
+        self.faults: list[tuple[str, int, str]] = []
+
+    def result(self) -> dict[str, Any]:
+        self.spill.flush()
+        self.counts["pairs_found"] = self.spill.pairs
+        return {"counts": dict(self.counts), "drops": dict(self.drops), "runs": self.spill.runs, "faults": self.faults}
+
+    def read(self, source: Source) -> None:
+        self.counts["files"] += 1
+        if source.archive:
+            self._read_archive(source)
+        else:
+            self._read_html(source)
+
+    def _read_archive(self, source: Source) -> None:
+        def on_fault(what: str, offset: int) -> None:
+            self._fault(source, offset, what)
+
         with files.open_read(source.path) as stream:
             try:
-                for offset, record, cut in archives.read_records(stream, _KINDS, fault):
-                    counts["records"] += 1
-                    counts["records_cut"] += cut
+                for offset, record, cut in archives.read_records(stream, KINDS, on_fault):
+                    self.counts["records"] += 1
+                    self.counts["records_cut_at_16_MiB"] += cut
                     try:
-                        found = page_of(record)
+                        page = page_of(record, captions=self.captions)
                     except ValueError:
-                        fault(archives.BROKEN_RECORD, offset)
+                        on_fault(archives.BROKEN_RECORD, offset)
                         continue
-                    if found is not None:
-                        page(found)
+                    if page is not None:
+                        self._add(source, page)
             except archives.NotAnArchive as error:
                 raise UserError("not a WARC file", where=source.path, fix="check the path, or get the file again") from error
 
-    def _html(self, source: Source, page: Callable, fault: Callable) -> None:
-        data = files.read_bytes(source.path)
-        if source.path.endswith(".gz"):
+    def _read_html(self, source: Source) -> None:
+        with files.open_read(source.path) as stream:
+            data = stream.read(MAX_PAGE)
+        if data.startswith(b"\x1f\x8b"):
             try:
-                data = gzip.decompress(data)
-            except (OSError, EOFError, zlib.error):
-                fault(archives.BROKEN_MEMBER, 0)
+                inflater = zlib_ng.decompressobj(31)
+                data = inflater.decompress(data, MAX_PAGE)
+                if not inflater.eof and not inflater.unconsumed_tail:
+                    self._fault(source, 0, archives.CUT_OFF)
+            except zlib_ng.error:
+                self._fault(source, 0, archives.BROKEN_MEMBER)
                 return
-        url = self.base_url.rstrip("/") + "/" + quote(source.name) if self.base_url else ""
-        page(read_page(url, decode(data[: archives.MAX_BODY])))
+        base = self.extract.base_url
+        url = f"{base.rstrip('/')}/{quote(source.name)}" if base else ""
+        self._add(source, read_page(url, to_utf8(data), captions=self.captions))
 
+    def _add(self, source: Source, page: Page) -> None:
+        pairs, drops = pairs_of(page, self.extract.text_sources)
+        self.counts["pages"] += 1
+        self.counts["images"] += len(page.images)
+        self.drops.update(drops)
+        for url, text, text_source in pairs:
+            self.spill.add(url, text, page.url, source.name, text_source)
 
-def page_of(record: Any) -> Page | None:
-    """What a WARC or WAT record says of an HTML page's images; None where it is not about one.
-
-    Raises:
-      ValueError: where the record cannot be read.
-    """
-    url = (record.headers.get("WARC-Target-URI") or "").strip("<> ")
-    content_type = record.headers.get("Content-Type") or ""
-    if record.record_type == WarcRecordType.metadata:
-        return read_wat(record.reader.read()) if content_type.startswith("application/json") else None
-    if content_type.startswith("application/http"):
-        try:
-            record.parse_http(auto_decode="all")
-            content_type = record.http_headers.get("Content-Type") or ""
-            if content_type.split(";")[0].strip().lower() not in ("text/html", "application/xhtml+xml"):
-                return None
-            body = record.reader.read(archives.MAX_BODY)
-        except OSError as error:
-            raise ValueError(str(error)) from error
-    elif content_type.split(";")[0].strip().lower() in ("text/html", "application/xhtml+xml"):
-        body = record.reader.read(archives.MAX_BODY)
-    else:
-        return None
-    return read_page(url, decode(body, content_type))
+    def _fault(self, source: Source, offset: int, what: str) -> None:
+        if self.extract.strict:
+            raise UserError(f"{what} at byte {offset}", where=source.path, fix="get the file again, or leave out --strict")
+        self.counts[f"faults_{what.replace(' ', '_')}"] += 1
+        if len(self.faults) < MAX_FAULTS:
+            self.faults.append((source.name, offset, what))

@@ -1,4 +1,4 @@
-"""Exact duplicates removed across all files in bounded memory: sorted runs on disk, merged one partition at a time.
+"""Sorted runs of pairs on disk, from which exact duplicates are removed across all files in bounded memory.
 
 A pair's partition is its uid's leading 64 bits modulo the number of partitions. A run is an Arrow IPC file with one
 record batch for each partition, rows sorted by uid and unique in it; a partition's rows are its batches of all runs.
@@ -9,7 +9,6 @@ order of the files nor the cutting of the work shows in the result.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +21,6 @@ from wit_builder.records import PAIRS
 PARTITION_BYTES = 256 << 20  # of input, for each partition
 MAX_PARTITIONS = 4096
 RUN_ROWS = 200_000  # pairs held in memory before they are sorted and written
-MERGE_ROWS = 2_000_000  # rows of a partition that are merged at once
 
 SPILLED = PAIRS.append(pa.field("text_source", pa.string()))
 _ORDER = [("uid", "ascending"), ("page_url", "ascending"), ("source_file", "ascending"), ("text_source", "ascending")]
@@ -93,22 +91,3 @@ class SpillWriter:
 
 def _one(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
-
-
-def merge(runs: Sequence[str], partition: int, merge_rows: int = MERGE_ROWS) -> Iterator[pa.Table]:
-    """Unique rows of one partition, sorted by uid, in pieces of about `merge_rows` rows before duplicates are removed."""
-    rows = sum(_batch(path, partition).num_rows for path in runs)
-    slices = max(1, math.ceil(rows / merge_rows))
-    # Slices of equal width in the uid's leading 32 bits, as hex digits, which sort as the uids do.
-    edges = ["", *(f"{(1 << 32) * index // slices:08x}" for index in range(1, slices)), "g"]
-    for low, high in zip(edges[:-1], edges[1:]):
-        pieces = []
-        for path in runs:
-            batch = pa.Table.from_batches([_batch(path, partition)])
-            pieces.append(batch.filter((pc.field("uid") >= low) & (pc.field("uid") < high)) if slices > 1 else batch)
-        yield unique(pa.concat_tables(pieces))
-
-
-def _batch(path: str, partition: int) -> pa.RecordBatch:
-    with files.open_read(path) as stream, pa.ipc.open_file(stream) as reader:
-        return reader.get_batch(partition)
