@@ -11,6 +11,8 @@ from wit_builder.errors import exit_with
 
 # command: (module with `main(arguments)`, what it does)
 COMMANDS = {
+    "train": ("trainer.commands.train", "train a model on shards"),
+    "tokenizer": ("trainer.commands.tokenizer", "learn a byte-level BPE tokenizer from the shards' texts"),
     "zero-shot": ("trainer.evaluate.zero_shot", "classify evaluation sets by prompts"),
     "linear-probe": ("trainer.evaluate.linear_probe", "fit a logistic regression on frozen features"),
     "few-shot": ("trainer.evaluate.few_shot", "probes on few examples a class, beside zero-shot"),

@@ -37,7 +37,9 @@ class CLIP(nn.Module):
             self.transformer = Transformer(config.text_width, config.text_layers, config.text_heads, causal=True)
         self.ln_final = nn.LayerNorm(config.text_width)
         self.text_projection = nn.Parameter(torch.empty(config.text_width, config.embed))
-        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(10 if config.logit_bias else 1 / 0.07)))
+        if config.logit_bias:
+            self.logit_bias = nn.Parameter(torch.tensor(-10.0))
         if config.projection == "nonlinear":
             self.image_head = nn.Linear(config.embed, config.embed)
             self.text_head = nn.Linear(config.embed, config.embed)

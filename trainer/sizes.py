@@ -23,6 +23,7 @@ class ModelConfig:
       text: `transformer`, or `cbow` (the mean of the token embeddings).
       context: tokens of the longest text, start and end included.
       projection: `linear`, CLIP's; `nonlinear` adds ConVIRT's hidden layer.
+      logit_bias: a learned number added to all logits, as SigLIP needs.
     """
 
     embed: int
@@ -38,6 +39,7 @@ class ModelConfig:
     context: int = 77
     vocabulary: int = 49_408
     projection: str = "linear"
+    logit_bias: bool = False
 
     def __post_init__(self) -> None:
         problems = [
@@ -97,7 +99,7 @@ MODELS = {
     "ViT-L/14": _vit(768, 224, 14, 24, 1024, 16, 768, 12),
     "ViT-L/14@336": _vit(768, 336, 14, 24, 1024, 16, 768, 12),
     # A ResNet of the same make for 64-pixel pictures: stages at 16, 8, 4 and 2 pixels a side.
-    "tiny": ModelConfig(128, 64, (1, 1, 1, 1), 16, 8, text_width=128, text_heads=4, text_layers=2, context=32, vocabulary=4_096),
+    "tiny": ModelConfig(128, 64, (1, 1, 1, 1), 16, 8, text_width=64, text_heads=2, text_layers=2, context=32, vocabulary=4_096),
 }
 
 LEARNING_RATES = {"RN50x16": 4e-4, "RN50x64": 3.6e-4, "ViT-L/14": 4e-4, "ViT-L/14@336": 2e-5, "tiny": 2e-3}  # 5e-4 for the others

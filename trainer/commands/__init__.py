@@ -1,0 +1,1 @@
+"""Command lines of `trainer`: flags in, one function of the package called."""
