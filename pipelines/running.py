@@ -52,7 +52,8 @@ class Running:
         if self.flags.workers is not None and self.flags.workers < 1:
             made.error("--workers must be at least 1")
         self.processes = (self.flags.workers or available_cores()) if self.local else 0
-        logging.getLogger("apache_beam").setLevel(logging.ERROR if self.local else logging.WARNING)
+        # Embedded, Beam logs the traceback of every error that it also raises, and one line is what the user gets.
+        logging.getLogger("apache_beam").setLevel(logging.CRITICAL if self.local else logging.WARNING)
 
     def record(self) -> dict:
         """What run.json says of the run."""
