@@ -12,6 +12,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions
 
 from pipelines.loopback import bind_loopback
+from wit_builder import files
 from wit_builder.errors import exit_with
 from wit_builder.parallel import available_cores, close_pool
 
@@ -45,6 +46,7 @@ class Running:
         if unknown:
             made.error(f"unknown flag {' '.join(unknown)} (see --help)")
         self.options = PipelineOptions(rest)
+        files.set_options(rest)
         self.options.view_as(SetupOptions).save_main_session = False
         chosen = self.options.view_as(StandardOptions).runner
         self.local = chosen in (None, "FnApiRunner")

@@ -42,6 +42,8 @@ def user_message(error: BaseException) -> str | None:
             return f"no space left on the device: {current.filename or 'an output file'} (free some space and run again)"
         if isinstance(current, (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)):
             return f"{current.filename}: {(current.strerror or 'cannot be opened').lower()} (check the path)"
+        if type(current).__name__ == "BeamIOError":  # by name: this module knows no Beam
+            return " ".join(str(current).split()) + " (check the path, the credentials and the network)"
         for pattern, form in ((_IN_TRACEBACK, "{}"), (_NO_SPACE, "no space left on the device: {} (free some space and run again)")):
             found = pattern.findall(str(current))
             if found:

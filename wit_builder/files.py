@@ -11,8 +11,9 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, BinaryIO
 
 from wit_builder.errors import UserError
@@ -25,11 +26,29 @@ def is_remote(path: str) -> bool:
     return "://" in path
 
 
+_options: tuple[str, ...] = ()  # Beam's flags, for credentials and endpoints of its filesystems
+
+
+def set_options(flags: Sequence[str]) -> None:
+    """Beam's command-line flags, which hold what its filesystems need (such as --s3_endpoint_url)."""
+    global _options
+    _options = tuple(flags)
+    _beam.cache_clear()
+
+
+def options() -> tuple[str, ...]:
+    """What `set_options` was given: worker processes are started with it."""
+    return _options
+
+
+@lru_cache(maxsize=1)
 def _beam():
-    try:
-        from apache_beam.io.filesystems import FileSystems
-    except ImportError as error:
-        raise UserError("paths with a scheme need Apache Beam", fix="pip install 'webimagetext[beam]'") from error
+    from apache_beam.io.filesystems import FileSystems
+
+    if _options:
+        from apache_beam.options.pipeline_options import PipelineOptions
+
+        FileSystems.set_options(PipelineOptions(list(_options)))
     return FileSystems
 
 

@@ -33,7 +33,8 @@ def run_stages(world, output: str, flags: list[str]) -> None:
     folder, host, port = world
     commands = [
         ["build_queries", "--wikipedia", f"{folder}/wikipedia/*.xml.bz2", "--pageviews", f"{folder}/pageviews/*",
-         "--wordnet", f"{folder}/wordnet", "--size", "260", "--min-count", "20", "--min-bigram-count", "5", "--output", f"{output}/queries"],
+         "--wordnet", f"{folder}/wordnet", "--size", "260", "--min-count", "20", "--min-bigram-count", "5",
+         "--output", f"{output}/queries"],
         ["extract_pairs", "--input", f"{folder}/crawl/*.warc.gz", "--output", f"{output}/pairs"],
         ["balance_pairs", "--pairs", f"{output}/pairs", "--queries", f"{output}/queries/queries.parquet", "--cap", "20",
          "--output", f"{output}/balanced"],
@@ -72,11 +73,12 @@ def test_every_engine_gives_the_same_bytes(kind, world, embedded, tmp_path):
     assert digests(output) == embedded
 
 
+@pytest.mark.timeout(600)
 def test_outputs_on_s3_are_the_same(world, embedded, tmp_path):
     import boto3
 
     with bucket(tmp_path) as flags:
-        run_stages(world, "s3://wit/run", ["--workers=1", *flags])
+        run_stages(world, "s3://wit/run", ["--workers=2", *flags])
         client = boto3.client(
             "s3", endpoint_url=flags[0].split("=", 1)[1], aws_access_key_id="x", aws_secret_access_key="y", region_name="us-east-1"
         )

@@ -1,7 +1,5 @@
 import pyarrow as pa
 import pytest
-from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import PipelineOptions
 from s3 import bucket
 
 from wit_builder import files, tables
@@ -12,8 +10,9 @@ from wit_builder.outputs import Output
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory):
     with bucket(tmp_path_factory.mktemp("s3")) as flags:
-        FileSystems.set_options(PipelineOptions(flags))
+        files.set_options(flags)
         yield "s3://wit"
+        files.set_options([])
 
 
 @pytest.fixture(params=["local", "s3"])
