@@ -62,8 +62,7 @@ def test_a_bug_in_a_worker_comes_through():
 
 
 SLEEPER = """
-import sys, time
-from wit_builder.parallel import run_tasks
+import time
 
 class Sleep:
     def load(self):
@@ -71,6 +70,10 @@ class Sleep:
     def __call__(self, loaded, task):
         print("sleeping", flush=True)
         time.sleep(600)
+"""
+MAIN = """
+from sleeper import Sleep
+from wit_builder.parallel import run_tasks
 
 if __name__ == "__main__":
     list(run_tasks(Sleep(), range(4), 2))
@@ -79,9 +82,10 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT])
 def test_workers_end_with_their_parent(ending, tmp_path):
-    script = tmp_path / "sleeper.py"
-    script.write_text(SLEEPER)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    (tmp_path / "sleeper.py").write_text(SLEEPER)  # workers do not import the main module
+    script = tmp_path / "main.py"
+    script.write_text(MAIN)
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
     running = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
     for _ in range(2):
         assert running.stdout.readline() == b"sleeping\n"
