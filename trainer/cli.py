@@ -13,6 +13,7 @@ from wit_builder.errors import exit_with
 COMMANDS = {
     "train": ("trainer.commands.train", "train a model on shards"),
     "tokenizer": ("trainer.commands.tokenizer", "learn a byte-level BPE tokenizer from the shards' texts"),
+    "export": ("trainer.commands.export", "write a model for OpenAI's code, open_clip or Hugging Face"),
     "zero-shot": ("trainer.evaluate.zero_shot", "classify evaluation sets by prompts"),
     "linear-probe": ("trainer.evaluate.linear_probe", "fit a logistic regression on frozen features"),
     "few-shot": ("trainer.evaluate.few_shot", "probes on few examples a class, beside zero-shot"),

@@ -11,19 +11,22 @@ from typing import Any
 import torch
 
 from learning import ranks as processes
+from learning.checkpoint import load as load_checkpoint
 from learning.checkpoint import save
 from learning.checkpoints import Checkpoints
 from learning.state import flatten, random_state, set_random_state, unflatten
 from trainer import log as logs
 from trainer.config import TrainConfig
 from trainer.cost import describe_cost, device_flops, step_flops
-from trainer.data import Chunks, Plan, batches
+from trainer.data import Chunks, Plan, batches, texts
 from trainer.gradients import contrastive_gradients, contrastive_loss, predictive_gradients, to_device
 from trainer.index import Index, build_index
 from trainer.load import MODEL_PREFIX, describe
 from trainer.model import MAX_LOGIT_SCALE, build
 from trainer.optim import adamw, gradient_norm, parameter_groups, warm_up_cosine
+from trainer.sizes import model_config
 from trainer.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from trainer.weights import initialise_from
 from wit_builder import files
 from wit_builder.errors import UserError
 from wit_builder.parallel import available_cores
@@ -85,7 +88,10 @@ def _train(config: TrainConfig, ranks: processes.Ranks, resume: str, dry_run: bo
 
     # Model.
     sizes = config.model_sizes(tokenizer.vocabulary)
-    model = build(sizes, config.seed).train().to(device)
+    model = build(sizes, config.seed)
+    if config.init_from:
+        say(initialise_from(model, config.init_from))
+    model = model.train().to(device)
     if not sizes.is_vit:
         model = model.to(memory_format=torch.channels_last)
     model.recompute_activations(config.recompute)
@@ -219,9 +225,10 @@ def _tokenizer(config: TrainConfig, index: Index) -> Tokenizer:
         return load_tokenizer(config.tokenizer)
     if config.output and files.exists(path):
         return load_tokenizer(path)
-    from trainer.data import texts
-    from trainer.sizes import model_config
-
+    if config.init_from.endswith(".safetensors"):
+        _, metadata = load_checkpoint(config.init_from)
+        if metadata.get("tokenizer"):
+            return Tokenizer.from_json(metadata["tokenizer"])
     tokenizer = train_tokenizer(texts(index, TOKENIZER_TEXTS, config.seed), model_config(config.model).vocabulary)
     if config.output:
         tokenizer.save(path)
