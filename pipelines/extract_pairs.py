@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import apache_beam as beam
 
 from pipelines.running import Running, parser, run
+from wit_builder import files
 from wit_builder.errors import UserError
 from wit_builder.outputs import Output
 from wit_builder.pairs.extract import Extract
@@ -17,6 +18,7 @@ from wit_builder.pairs.spill import partitions_for
 from wit_builder.pairs.transforms import ExtractPairs
 
 EXAMPLE = "python -m pipelines.extract_pairs --input crawl/*.warc.gz --output pairs"
+FAULTS_TOLD = 10
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,7 +50,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with running.pipeline() as pipeline:
         tasks = pipeline | "Tasks" >> beam.Create(make_tasks(sources))
         _ = tasks | "Extract pairs" >> ExtractPairs(output, extract, processes=running.processes)
+    _tell(output)
     return 0
+
+
+def _tell(output: Output) -> None:
+    """What came out, and which files are damaged: the rest of those is missing from an output that is whole otherwise."""
+    manifest = files.read_json(output.file("manifest.json"))
+    counts, faults = manifest["counts"], manifest["faults"]
+    print(f"{counts['pairs']:,} pairs from {counts['pages']:,} pages: {output.path}", file=sys.stderr)
+    for name, offset, what in faults[:FAULTS_TOLD]:
+        print(f"warning: {name}: {what} at byte {offset:,}; all else of it was read (get the file anew for the rest)", file=sys.stderr)
+    if len(faults) > FAULTS_TOLD:
+        print(f"warning: {len(faults) - FAULTS_TOLD:,} more such places are in {output.file('manifest.json')}", file=sys.stderr)
 
 
 if __name__ == "__main__":
