@@ -5,19 +5,23 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from functools import partial
 
 import apache_beam as beam
 
 from pipelines.running import Running, parser, run
-from wit_builder import images
-from wit_builder.download.plan import find_pairs, make_plan
+from wit_builder import files, images
+from wit_builder.download import report
+from wit_builder.download.live import live_line, tell_total
+from wit_builder.download.plan import Folders, find_pairs, is_damaged, make_plan
 from wit_builder.download.settings import FetchSettings, parse_host_map
+from wit_builder.download.summary import top_hosts
 from wit_builder.download.transforms import DownloadImages
 from wit_builder.download.work import DownloadShards
 from wit_builder.errors import UserError
-from wit_builder.outputs import Output, describe_inputs, sha256_of
+from wit_builder.outputs import MANIFEST, Output, describe_inputs, sha256_of
 from wit_builder.shards import MAX_ROWS
 from wit_builder.transforms import Finish
 
@@ -30,22 +34,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pairs = find_pairs(flags.pairs)
     inputs = [{**described, "sha256": sha256_of(path)} for described, path in zip(describe_inputs(pairs), pairs)]
     output = Output(flags.output, "download_images", _parameters(flags), inputs)
-    if not output.begin(running.record(), may_grow=True):
-        print(f"{output.path} is whole already")
-        return
-    plan = partial(_plan, pairs=pairs, inputs=inputs, output=output, pairs_per_shard=flags.pairs_per_shard)
-    work = DownloadShards(output.path, settings, rules, flags.decode_threads)
-    with running.pipeline() as pipeline:
-        _ = pipeline | beam.Create([None]) | DownloadImages(plan, work, running.processes) | Finish(partial(_finish, output=output))
+    is_whole = not output.begin(running.record(), may_grow=True)
+    if is_whole and not flags.retry_failed and not is_damaged(output.path, files.read_json(output.file(MANIFEST))["counts"]["shards"]):
+        print(f"{output.path} is whole already", file=sys.stderr)
+    else:
+        with live_line() as live_folder:
+            plan = partial(_plan, pairs=pairs, output=output, flags=flags, live_folder=live_folder)
+            work = DownloadShards(_folders(output, flags), settings, rules, flags.decode_threads, live_folder)
+            with running.pipeline() as pipeline:
+                start = pipeline | beam.Create([None])
+                _ = start | DownloadImages(plan, work, running.processes) | Finish(partial(_finish, output=output))
+    summary = files.read_json(output.file(MANIFEST))
+    print("\n".join(report.describe(summary)))
+    if warning := report.warning(summary):
+        print(warning, file=sys.stderr)
 
 
-def _plan(_, *, pairs, inputs, output, pairs_per_shard):
-    return make_plan(pairs, inputs, output.path, output.work, pairs_per_shard)
+def _folders(output: Output, flags) -> Folders:
+    return Folders(output.path, output.work, flags.retry_failed)
+
+
+def _plan(_, *, pairs, output, flags, live_folder):
+    plan = make_plan(pairs, output.inputs, _folders(output, flags), flags.pairs_per_shard)
+    files.remove(output.file(MANIFEST))  # what is there is not whole any longer
+    tell_total(live_folder, plan.pairs)
+    return plan
 
 
 def _finish(summary, *, output):
-    output.finish(summary["counts"], summary["drops"])
-    print(summary["counts"], summary["drops"])
+    for path in files.match(output.file("*.tmp-*")):  # of attempts that were killed
+        files.remove(path)
+    files.write_bytes(output.file("report.html"), report.page(summary, output.path))
+    output.finish(summary["counts"], summary["drops"], hosts=top_hosts(summary))
 
 
 def _parser():
@@ -78,6 +98,7 @@ def _parser():
     number("--host-connections", default.host_connections, "N", "requests to one host at once; 0: no limit")
     number("--host-rate", default.host_rate, "N", "requests a second to one host; 0: no limit")
     number("--max-wait", default.max_wait, "SECONDS", "longest Retry-After to wait for")
+    add("--retry-failed", action="store_true", help="also try again what failed for a transient reason in an earlier run")
     add("--ignore-robots", action="store_true", help="do not fetch or obey robots.txt")
     add("--ignore-opt-outs", action="store_true", help="do not honour X-Robots-Tag and tdm-reservation")
     add = made.add_argument_group("limits and safety").add_argument

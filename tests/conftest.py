@@ -48,8 +48,8 @@ class WebServer:
                 status = "404 Not Found" if answer is None else "200 OK"
                 writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(answer or b'')}\r\n\r\n".encode() + (answer or b""))
                 await writer.drain()
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            return  # the other side has had enough
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
+            return  # the other side has had enough, or the test
         finally:
             writer.close()
 
@@ -58,9 +58,17 @@ class WebServer:
         return sum(head.split(" ")[1] == path for head in self.requests)
 
     def close(self):
-        self._loop.call_soon_threadsafe(self._server.close)
+        async def end():
+            self._server.close()
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+
+        asyncio.run_coroutine_threadsafe(end(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._loop.close()
 
 
 @pytest.fixture

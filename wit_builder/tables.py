@@ -105,6 +105,12 @@ def read_batches(path: str, columns: Sequence[str] | None = None, rows: int = 65
         yield from source.iter_batches(batch_size=rows, columns=list(columns) if columns else None)
 
 
+def read_schema(path: str) -> pa.Schema:
+    """Columns of a Parquet file. Raises as `read_table` does."""
+    with _open(path, None) as source:
+        return source.schema_arrow
+
+
 def count_rows(path: str) -> int:
     """Rows of a Parquet file, from its footer. Raises as `read_table` does."""
     with _open(path, None) as source:

@@ -6,62 +6,27 @@ import asyncio
 import atexit
 import hashlib
 import logging
-import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from wit_builder.download import reasons
 from wit_builder.download.fetch import Fetcher, host_key, parse_url
 from wit_builder.download.hosts import Host, Hosts, Schedule
-from wit_builder.download.plan import Planned
+from wit_builder.download.live import Tally
+from wit_builder.download.open_shard import OpenShard, open_planned, reopen, write
+from wit_builder.download.plan import Folders, Planned
+from wit_builder.download.reasons import is_transient
+from wit_builder.download.retry import worth_retrying
 from wit_builder.download.settings import FetchSettings
-from wit_builder.download.summary import Summary, of_stats, shard_statistics
+from wit_builder.download.summary import Summary, of_stats
 from wit_builder.hashing import hash64
 from wit_builder.images import ImageRules, encode_image
-from wit_builder.shards import SUCCESS, ShardRow, is_whole, read_stats, shard_paths, write_shard
-from wit_builder.tables import read_table
+from wit_builder.shards import SUCCESS, is_whole, read_stats, shard_paths
 
-_KEPT_IN_MEMORY = 32_000_000  # bytes of a shard's images; what exceeds this waits in a temporary file
 _LEAST_TIME = 0.5  # seconds; with less left of its time, a pair is not tried again
-
-
-@dataclass
-class OpenShard:
-    """A shard under way: its rows, and the images saved so far in a spool, in the order they came.
-
-    Attributes:
-      rows: in order of the plan.
-      places: where in the spool each saved row's image stands: offset and size in bytes.
-      left: rows without an outcome.
-      done: set when none is left.
-    """
-
-    number: int
-    rows: list[ShardRow]
-    places: dict[int, tuple[int, int]] = field(default_factory=dict)
-    left: int = 0
-    done: asyncio.Future | None = None
-    spool: Any = field(default_factory=lambda: tempfile.SpooledTemporaryFile(max_size=_KEPT_IN_MEMORY))
-    lock: Any = field(default_factory=threading.Lock)
-
-    def keep(self, index: int, image: bytes) -> None:
-        """Put a row's image into the spool. Called from decoding threads."""
-        with self.lock:
-            self.places[index] = (self.spool.tell(), len(image))
-            self.spool.write(image)
-
-    def finished_rows(self) -> Iterator[ShardRow]:
-        """The rows in order, each with its image while it is looked at."""
-        for index, row in enumerate(self.rows):
-            if index in self.places:
-                offset, size = self.places[index]
-                self.spool.seek(offset)
-                row.image = self.spool.read(size)
-            yield row
-            row.image = None
 
 
 @dataclass
@@ -87,10 +52,12 @@ class Downloader:
       settings: limits and manners.
       rules: how images are stored.
       threads: that decode and encode.
+      live_folder: where to tell how far it is; nowhere where empty.
     """
 
-    def __init__(self, settings: FetchSettings, rules: ImageRules, threads: int) -> None:
+    def __init__(self, settings: FetchSettings, rules: ImageRules, threads: int, live_folder: str = "") -> None:
         self.settings, self.rules = settings, rules
+        self.tally = Tally(live_folder)
         self.hosts = Hosts(settings.host_connections, settings.host_rate)
         self.decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         self.loop = asyncio.new_event_loop()
@@ -105,7 +72,7 @@ class Downloader:
         self.fetcher = Fetcher(self.settings, self.hosts)
         self._places = asyncio.Semaphore(self.settings.in_flight)
         self._jobs: set[asyncio.Task] = set()
-        self._dispatcher = asyncio.create_task(self._dispatch())
+        self._background = [asyncio.create_task(self._dispatch()), asyncio.create_task(self.tally.tell())]
 
     def close(self) -> None:
         """Close every connection and end the loop."""
@@ -119,43 +86,47 @@ class Downloader:
         self.decoders.shutdown()
 
     async def _close(self) -> None:
-        for task in (self._dispatcher, *self._jobs):
+        for task in (*self._background, *self._jobs):
             task.cancel()
         await self.fetcher.close()
 
-    def run(self, folder: str, planned: Sequence[Planned], extension: str) -> list[Summary]:
+    def run(self, folders: Folders, planned: Sequence[Planned]) -> list[Summary]:
         """Make the shards that are not whole yet, and return a summary of each. May be called from several threads."""
-        return asyncio.run_coroutine_threadsafe(self._run(folder, planned, extension), self.loop).result()
+        return asyncio.run_coroutine_threadsafe(self._run(folders, planned), self.loop).result()
 
-    async def _run(self, folder: str, planned: Sequence[Planned], extension: str) -> list[Summary]:
-        writing = []
+    async def _run(self, folders: Folders, planned: Sequence[Planned]) -> list[Summary]:
+        shards = []
         for plan in planned:
-            paths = shard_paths(folder, plan.number)
+            paths = shard_paths(folders.output, plan.number)
             if await asyncio.to_thread(is_whole, paths):
-                writing.append(asyncio.create_task(asyncio.to_thread(read_stats, paths)))
-                continue
+                stats = await asyncio.to_thread(read_stats, paths)
+                if not (folders.retry_failed and worth_retrying(stats)):
+                    self.tally.done += stats["count"]
+                    shards.append(asyncio.create_task(_at_once(stats)))
+                    continue
+                shard = await asyncio.to_thread(reopen, plan.number, paths)
+            else:
+                shard = await asyncio.to_thread(open_planned, plan)
             await self.schedule.below(self.settings.in_flight)
-            shard = OpenShard(plan.number, await asyncio.to_thread(_load, plan.pairs))
             await self._begin(shard)
-            writing.append(asyncio.create_task(self._end(folder, shard, extension)))
-        return [of_stats(stats) for stats in await asyncio.gather(*writing)]
+            shards.append(asyncio.create_task(self._end(folders, shard)))
+        return [of_stats(stats) for stats in await asyncio.gather(*shards)]
 
     async def _begin(self, shard: OpenShard) -> None:
         shard.done = self.loop.create_future()
-        shard.left = len(shard.rows)
-        for index, row in enumerate(shard.rows):
-            self._add(Job(shard, index, row.url))
-            if index % 100 == 99:
+        todo = [index for index, row in enumerate(shard.rows) if row.status != SUCCESS and index not in shard.settled]
+        shard.left = len(todo)
+        for number, index in enumerate(todo):
+            self._add(Job(shard, index, shard.rows[index].url))
+            if number % 100 == 99:
                 await asyncio.sleep(0)
-        if not shard.left and not shard.done.done():
+        if not todo:
             shard.done.set_result(None)
 
-    async def _end(self, folder: str, shard: OpenShard, extension: str) -> dict[str, Any]:
+    async def _end(self, folders: Folders, shard: OpenShard) -> dict[str, Any]:
         await shard.done
         with shard.spool:
-            return await asyncio.to_thread(
-                write_shard, folder, shard.number, shard.finished_rows(), extension=extension, more=shard_statistics(shard.rows)
-            )
+            return await asyncio.to_thread(write, folders, shard, self.rules.encode_format)
 
     def _add(self, job: Job, delay: float = 0.0) -> None:
         url = parse_url(job.url)
@@ -175,6 +146,7 @@ class Downloader:
         self._settle(job)
 
     def _settle(self, job: Job) -> None:
+        self.tally.count(job.shard.rows[job.index].error_message)
         job.shard.left -= 1
         if not job.shard.left and not job.shard.done.done():
             job.shard.done.set_result(None)
@@ -193,6 +165,7 @@ class Downloader:
             outcome = await self.fetcher.fetch(job.url, self.settings.timeout - job.seconds)
             now = self.loop.time()
             job.seconds += now - started
+            self.tally.bytes += outcome.received
             host.settle(now, outcome.reason)
             if outcome.body is not None:
                 await self.loop.run_in_executor(self.decoders, self._store, job, outcome.body)
@@ -214,7 +187,7 @@ class Downloader:
 
     def _again_or_fail(self, host: Host, job: Job, reason: str, retry_after: float | None, refused: str | None) -> None:
         enough = self.settings.timeout - job.seconds > _LEAST_TIME and job.tries < self.settings.retries
-        if refused or not enough or not reasons.is_transient(reason) or (retry_after or 0) > self.settings.max_wait:
+        if refused or not enough or not is_transient(reason) or (retry_after or 0) > self.settings.max_wait:
             self._fail(job, reason)
             return
         jitter = 0.5 + hash64("backoff", job.url, job.tries) / 2**64
@@ -236,5 +209,5 @@ class Downloader:
         job.shard.keep(job.index, result.data)
 
 
-def _load(path: str) -> list[ShardRow]:
-    return [ShardRow(pair["uid"], pair["url"], pair["text"], pair["query_ids"] or []) for pair in read_table(path).to_pylist()]
+async def _at_once(value: Any) -> Any:
+    return value

@@ -115,6 +115,11 @@ def reason_of(error: BaseException) -> str:
         (aiohttp.ClientPayloadError, reasons.INCOMPLETE_BODY),
         ((aiohttp.ClientResponseError, aiohttp.http_exceptions.HttpProcessingError), reasons.BAD_RESPONSE),
     )
+    for link in chain:  # aiohttp tells these two in words only
+        if "Too many headers" in str(link):
+            return reasons.HEADERS_TOO_LARGE
+        if isinstance(link, aiohttp.ClientPayloadError) and "ConnectionResetError" in str(link):
+            return reasons.CONNECTION_RESET
     for kind, reason in kinds:
         if any(isinstance(link, kind) for link in chain):
             return reason

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from wit_builder import files, tables
+from wit_builder.download.retry import move_into_place
 from wit_builder.errors import UserError
 from wit_builder.hashing import pair_uid
 from wit_builder.shards import ShardPaths, is_whole, shard_paths
@@ -39,11 +40,26 @@ _MOST_PARTITIONS = 256
 
 
 @dataclass(frozen=True)
+class Folders:
+    """Where shards go.
+
+    Attributes:
+      output: of the shards.
+      work: for what must be finished before it replaces a whole shard.
+      retry_failed: make whole shards again that hold transient failures.
+    """
+
+    output: str
+    work: str
+    retry_failed: bool = False
+
+
+@dataclass(frozen=True)
 class Planned:
-    """One shard to be made: its number, and the file that lists its pairs in order."""
+    """One shard: its number, and the file that lists its pairs in order; None for one of an earlier generation."""
 
     number: int
-    pairs: str
+    pairs: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,28 +67,35 @@ class Plan:
     """What is to be done.
 
     Attributes:
-      shards: of the latest generation, whole or not.
-      first: number of its first shard.
+      shards: all of the folder: those of earlier generations, which are whole, and those of the latest, whole or not.
       counts: of the pairs that were looked at.
     """
 
     shards: list[Planned]
-    first: int
     counts: dict[str, int]
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of all shards."""
+        return self.counts["pairs_planned"] + self.counts["pairs_in_shards"]
 
 
 def find_pairs(path: str) -> list[str]:
     """Parquet files of pairs: of a finished folder of balance_pairs or extract_pairs, or those that a path or pattern names.
 
     Raises:
-      UserError: where there are none.
+      UserError: where there are none, or one is broken or lacks a column.
     """
     if files.is_folder(path):
-        for name in ("balanced-pairs", "pairs"):
-            if files.match(files.join(path, f"{name}-*-of-*.parquet")):
-                return tables.find(path, name)
-        return tables.find(path, "balanced-pairs")
-    return files.match_all([path], what="Parquet file with url and text columns")
+        name = "pairs" if files.match(files.join(path, "pairs-*-of-*.parquet")) else "balanced-pairs"
+        found = tables.find(path, name)
+    else:
+        found = files.match_all([path], what="Parquet file with url and text columns, or folder of balance_pairs,")
+    for file in found:
+        schema = tables.read_schema(file)
+        _column(schema, _URL_COLUMNS, file)
+        _column(schema, _TEXT_COLUMNS, file)
+    return found
 
 
 def _column(schema: pa.Schema, names: Sequence[str], path: str) -> str:
@@ -84,10 +107,7 @@ def _column(schema: pa.Schema, names: Sequence[str], path: str) -> str:
 
 def _read(path: str) -> Iterator[tuple[pa.Table, int]]:
     """Pairs of one file in batches with `PLANNED`'s columns, and how many rows had no URL."""
-    first = next(tables.read_batches(path, rows=1), None)
-    if first is None:
-        return
-    schema = first.schema
+    schema = tables.read_schema(path)
     columns = [_column(schema, _URL_COLUMNS, path), _column(schema, _TEXT_COLUMNS, path)]
     columns += [name for name in ("uid", "query_ids") if name in schema.names]
     for batch in tables.read_batches(path, columns):
@@ -154,36 +174,47 @@ def _numbers(folder: str) -> list[int]:
     return sorted(found)
 
 
-def make_plan(pairs: Sequence[str], inputs: Any, folder: str, work: str, pairs_per_shard: int) -> Plan:
-    """Spread the pairs over shards, write each shard's list under `work`, and note the generation in `plan.json`.
+def make_plan(pairs: Sequence[str], inputs: Any, folders: Folders, pairs_per_shard: int) -> Plan:
+    """Spread the pairs over shards, write each shard's list into the work folder, and note the generation in `plan.json`.
 
     Args:
       pairs: Parquet files.
       inputs: what tells this pool from others; a JSON value.
-      folder: the output folder.
-      work: folder for lists and spill files.
+      folders: of the output.
       pairs_per_shard: at most.
 
     Raises:
       UserError: where the files lack columns, or the folder holds shards of another pool altogether.
     """
+    folder, work = folders.output, folders.work
+    move_into_place(work, folder)
     note = files.join(folder, PLAN)
     generations = files.read_json(note)["generations"] if files.exists(note) else []
     if generations and generations[-1]["inputs"] == inputs:
-        first = generations.pop()["first_shard"]
-        before = _shards_before(folder, first)
-    else:
-        before = _shards_before(folder, None)
-        ends = [generation["first_shard"] + generation["shards"] for generation in generations]
-        first = max([*ends, *(number + 1 for number in _numbers(folder))], default=0)
+        latest = generations[-1]
+        before = _shards_before(folder, latest["first_shard"])
+        plan = _spread(pairs, before, latest["first_shard"], work, pairs_per_shard)
+        if all(latest[name] == number for name, number in plan.counts.items()):
+            return plan
+        # A shard of an earlier generation is gone: what it held is unseen again, and goes into new shards.
+    before = _shards_before(folder, None)
+    ends = [generation["first_shard"] + generation["shards"] for generation in generations]
+    first = max([*ends, *(number + 1 for number in _numbers(folder))], default=0)
     plan = _spread(pairs, before, first, work, pairs_per_shard)
-    generations.append({"first_shard": first, "shards": len(plan.shards), "inputs": inputs, **plan.counts})
+    generations.append({"first_shard": first, "shards": len(plan.shards) - len(before), "inputs": inputs, **plan.counts})
     files.write_json(note, {"generations": generations})
     return plan
 
 
+def is_damaged(folder: str, shards: int) -> bool:
+    """Whether a folder that was finished with so many shards has lost some, or holds some that were cut."""
+    numbers = _numbers(folder)
+    return len(numbers) != shards or not all(is_whole(shard_paths(folder, number), check_hashes=False) for number in numbers)
+
+
 def _spread(pairs: Sequence[str], before: Sequence[ShardPaths], first: int, work: str, pairs_per_shard: int) -> Plan:
-    counts = {"pairs_read": 0, "pairs_without_url": 0, "pairs_repeated": 0, "pairs_seen_before": 0, "pairs_planned": 0}
+    names = ("pairs_read", "pairs_without_url", "pairs_repeated", "pairs_seen_before", "pairs_planned", "pairs_in_shards")
+    counts = dict.fromkeys(names, 0)
     partitions = min(_MOST_PARTITIONS, max(1, math.ceil(sum(map(tables.count_rows, pairs)) / _PARTITION_ROWS)))
 
     def rows() -> Iterator[pa.Table]:
@@ -197,6 +228,8 @@ def _spread(pairs: Sequence[str], before: Sequence[ShardPaths], first: int, work
     spilled.fill(rows())
     seen = _Spill(work, "seen", pa.schema([PLANNED.field("uid")]), partitions)
     seen.fill(tables.read_table(shard.parquet, ["uid"]) for shard in before)
+
+    counts["pairs_in_shards"] = seen.rows
 
     shards: list[Planned] = []
     carried = PLANNED.empty_table()
@@ -225,9 +258,11 @@ def _spread(pairs: Sequence[str], before: Sequence[ShardPaths], first: int, work
     if len(carried):
         cut(carried)
     if seen.rows and not counts["pairs_seen_before"]:
+        files.remove(work)
         raise UserError(
             f"the shards of this folder hold {seen.rows:,} pairs, none of which is in the pool given",
             where=before[0].tar.rsplit("/", 1)[0],
             fix="a folder can grow with its pool; give another --output for another pool",
         )
-    return Plan(shards, first, counts)
+    earlier = [Planned(int(shard.name)) for shard in before]
+    return Plan(earlier + shards, counts)

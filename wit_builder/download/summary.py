@@ -12,6 +12,7 @@ from wit_builder.shards import SUCCESS, ShardRow
 
 HOSTS_PER_SHARD = 5  # kept for each reason
 HOSTS_KEPT = 2_000  # for each reason, in a sum
+HOSTS_TOLD = 20  # for each reason, in a manifest
 
 # Lower edges, in pixels of the original's shorter side, and of width / height.
 SIDE_EDGES = (0, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
@@ -75,6 +76,11 @@ def add_up(summaries: Iterable[Summary]) -> Summary:
         "original_sides": sides,
         "original_aspects": aspects,
     }
+
+
+def top_hosts(summary: Summary) -> dict[str, dict[str, int]]:
+    """For each reason the hosts where it was met most, from each shard's most frequent ones."""
+    return {reason: dict(_most(numbers, HOSTS_TOLD)) for reason, numbers in summary["hosts"].items()}
 
 
 def _most(numbers: Mapping[str, int], most: int) -> Sequence[tuple[str, int]]:

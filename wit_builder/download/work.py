@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wit_builder.download.plan import Planned
+from wit_builder.download.plan import Folders, Planned
 from wit_builder.download.settings import FetchSettings
 from wit_builder.download.summary import Summary, add_up
 from wit_builder.images import ImageRules
@@ -29,21 +29,23 @@ class DownloadShards:
     """The `Work` of a task: some shards, made with the process's one downloader. Gives their summary.
 
     Attributes:
-      folder: of the shards.
+      folders: where shards go.
       settings, rules: see their classes.
       threads: that decode and encode, in each process.
+      live_folder: see `wit_builder.download.live`.
     """
 
-    folder: str
+    folders: Folders
     settings: FetchSettings
     rules: ImageRules
     threads: int = 2
+    live_folder: str = ""
 
     def load(self) -> Running:
         """The process's loop, client and threads."""
         from wit_builder.download.downloader import Downloader
 
-        return Running(Downloader(self.settings, self.rules, self.threads))
+        return Running(Downloader(self.settings, self.rules, self.threads, self.live_folder))
 
     def __call__(self, running: Running, planned: Sequence[Planned]) -> Summary:
-        return add_up(running.downloader.run(self.folder, planned, self.rules.encode_format))
+        return add_up(running.downloader.run(self.folders, planned))
