@@ -1,6 +1,10 @@
 """The cap's rule against a plain reading of it in Python."""
 
+import re
+from pathlib import Path
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pools import pair_hash
@@ -9,12 +13,21 @@ from wit_builder.balance import cap, kernel
 from wit_builder.hashing import hash64
 
 
-def test_compiled_hash_is_the_published_one():
-    uid = "00112233445566778899aabbccddeeff"
+def published_vectors():
+    """Rows of the table of test vectors: seed, tokens, salt, uid, hash."""
+    document = (Path(__file__).resolve().parents[3] / "docs" / "data-formats.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| `([^`]+)` \| `(\w{16})` \| `(\w{32})` \| `(\w{16})` \|$", document, re.MULTILINE)
+    assert len(rows) == 5
+    return rows
+
+
+@pytest.mark.parametrize(("seed", "form", "salt", "uid", "value"), published_vectors())
+def test_hashes_are_the_published_ones(seed, form, salt, uid, value):
+    salts = cap.salts(int(seed), [form])
     halves = np.array([[int(uid[:16], 16), int(uid[16:], 16)]], np.uint64)
-    salts = cap.salts(7, ["dog", "hot dog"])
-    got = kernel.pair_hashes(salts, np.array([0, 1], np.int32), np.repeat(halves, 2, axis=0))
-    assert got.tolist() == [pair_hash(7, form, uid) for form in ("dog", "hot dog")]
+    got = kernel.pair_hashes(salts, np.zeros(1, np.int32), halves)
+    assert [f"{number:016x}" for number in (*salts.tolist(), *got.tolist())] == [salt, value]
+    assert pair_hash(int(seed), form, uid) == int(value, 16)
 
 
 @settings(max_examples=60, deadline=None)
