@@ -3,8 +3,8 @@
     python -m benchmarks.balance --pairs 10000000 --folder /tmp/pool
 
 Words follow a Zipf-Mandelbrot law in which the most frequent query matches some 10% of all pairs, as in a web crawl.
-Words of 3 in 4 ranks are queries; with pairs of frequent words there are 500,000. The pool lies as extract_pairs leaves it (or
-by no rule with --scattered), but its uids are drawn, not hashed. The command runs as its user runs it; memory is the
+Words of 3 in 4 ranks are queries; with pairs of frequent words there are 500,000. The pool lies as extract_pairs leaves
+it (or by no rule with --scattered), but its uids are drawn, not hashed. The command runs as its user runs it; memory is the
 sum over its processes, sampled; the rate is given by the clock and by CPU time, which a shared machine changes less.
 For `--method probabilistic` the number of pairs kept is compared with its expectation, the sum of 1 - prod(1 - p).
 """
@@ -29,7 +29,7 @@ from wit_builder.match import QueryMatcher
 from wit_builder.records import PAIRS, QUERIES
 from wit_builder.text import tokens
 
-WORDS, SHIFT, EXPONENT = 300_000, 4.0, 1.0
+WORDS, SHIFT, EXPONENT = 300_000, 3.0, 1.0
 PUBLISHED_PAIRS, PUBLISHED_MATCHES = 1_600_000_000, 5_670_000_000  # MetaCLIP (Xu et al., 2023)
 QUERY_COUNT = 500_000
 FILES = 64
@@ -148,11 +148,12 @@ def main() -> None:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--pairs", type=int, default=10_000_000)
     made.add_argument("--folder", required=True)
-    made.add_argument("--cap", type=int, default=20_000)
+    made.add_argument("--cap", type=int, help="default: 20,000 scaled down as the pool is, so that as many queries are over it")
     made.add_argument("--method", choices=("cap", "probabilistic"), default="cap")
     made.add_argument("--workers", type=int, default=2)
     made.add_argument("--scattered", action="store_true", help="pairs lie by no rule, and are scattered into parts first")
     flags = made.parse_args()
+    flags.cap = flags.cap or max(1, 20_000 * flags.pairs // PUBLISHED_PAIRS)
 
     make_pool(flags.folder, flags.pairs, not flags.scattered)
     output = os.path.join(flags.folder, f"balanced-{flags.method}-{flags.cap}-{flags.workers}")
@@ -177,7 +178,7 @@ def main() -> None:
     over = matched > flags.cap
     print(f"{counts['pairs']:,} pairs, {counts['matches']:,} matches of {counts['queries']:,} queries")
     print(f"most frequent query: {matched.max() / counts['pairs']:.1%} of all pairs")
-    print(f"{over.sum():,} queries over the cap hold {matched[over].sum() / matched.sum():.1%} of all matches")
+    print(f"{over.sum():,} queries over the cap of {flags.cap:,} hold {matched[over].sum() / matched.sum():.1%} of all matches")
     print(f"kept {counts['balanced pairs']:,} pairs, {counts['selections']:,} selections")
     print(f"{seconds:,.0f} s, {counts['pairs'] / seconds:,.0f} pairs/s on {flags.workers} workers; {busy:,.0f} s of CPU time")
     print(f"memory at most {watch.memory / 1024:,.0f} MB in all processes, {watch.one / 1024:,.0f} MB in one")
