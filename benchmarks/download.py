@@ -32,6 +32,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = ((1024, 768), (800, 600), (1200, 800), (1024, 1024), (768, 1024), (1280, 853), (640, 853), (900, 1200), (700, 700))
+QUALITY = 91
 PICTURES = 180  # different ones; each is served under many names
 
 
@@ -50,7 +51,7 @@ def picture(seed: int) -> bytes:
         pixels[top : top + rng.integers(20, 200), left : left + rng.integers(20, 200)] += rng.normal(size=3) * 40
     pixels = 128 + 48 * (pixels - pixels.mean()) / pixels.std()
     buffer = io.BytesIO()
-    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=80)
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=QUALITY)
     return buffer.getvalue()
 
 

@@ -7,6 +7,7 @@ import atexit
 import hashlib
 import logging
 import threading
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ class Downloader:
         self.decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         self.loop = asyncio.new_event_loop()
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # hosts that break TLS off are no news
+        warnings.filterwarnings("ignore", module="PIL")  # nor are broken images
         self._thread = threading.Thread(target=self.loop.run_forever, name="download", daemon=True)
         self._thread.start()
         asyncio.run_coroutine_threadsafe(self._open(), self.loop).result()
