@@ -1,6 +1,4 @@
 import io
-import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -134,13 +132,12 @@ def test_rotated_images_are_stored_upright_and_without_metadata(orientation):
 
 def test_refusals():
     jpeg = saved(smooth(320, 240), "JPEG")
-    header = b"IHDR" + struct.pack(">IIBBBBB", 12_000, 12_000, 1, 0, 0, 0, 0)
     cases = {
         images.HTML: b"\n <!DOCTYPE html><p>gone",
         images.UNKNOWN_FORMAT: b"%PDF-1.7 and so on",
         images.TRUNCATED: jpeg[: len(jpeg) // 2],
         images.BROKEN: b"\x89PNG\r\n\x1a\n" + bytes(100),
-        images.TOO_MANY_PIXELS: b"\x89PNG\r\n\x1a\n\0\0\0\r" + header + struct.pack(">I", zlib.crc32(header)),
+        images.TOO_MANY_PIXELS: saved(Image.new("1", (12_000, 12_000))),
     }
     assert {reason: encode_image(data, ImageRules()) for reason, data in cases.items()} == {reason: reason for reason in cases}
     assert encode_image(jpeg, ImageRules(max_pixels=320 * 240 - 1)) == images.TOO_MANY_PIXELS
