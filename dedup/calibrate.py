@@ -2,59 +2,97 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import io
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from PIL import Image
+
+from dedup.embedding import Embedder
+from dedup.views import VIEW_KINDS, evaluation_views, view_names
 
 if TYPE_CHECKING:
     from dedup.augment import Augmenter
     from dedup.images import Pool
-    from dedup.model import Detector
 
-COMPARED = 4096  # training images, at most, that the held-out ones are compared with
+COMPARED = 2048  # training images, at most, that the held-out ones are compared with
+LOOSE = 0.5  # share of evaluation images that have a different image above the loose threshold
+FALSE = 0.01  # the same for the threshold: expected false hits per evaluation image
 
 
-@torch.inference_mode()
-def calibrate(model: Detector, pool: Pool, augmenter: Augmenter, seed: int) -> dict[str, float]:
-    """Similarities of copies and of different images, and the thresholds that follow.
+def calibrate(embedder: Embedder, pool: Pool, augmenter: Augmenter, seed: int) -> dict[str, float]:
+    """Similarities of copies and of different images.
 
-    Copies are the recipe's views of held-out images against the plain ones. Different images are each held-out image
-    against its most similar training image, which may itself be a true copy: hence the quantile, and not the maximum.
+    Each held-out image, in all its views, is compared with training images, as a search does. Its distance to the nearest
+    (1 - cosine) is taken to follow a Weibull law, as the smallest of many distances does, fitted through the quartile and
+    the median of those without a copy among the training images. What it says of the lower tail is extrapolated: a
+    suggestion to start an inspection from, and no substitute for one.
 
     Returns:
-      threshold: the nearest different image lies below it for 99% of the held-out images.
-      loose: the same for 50%; hits between the two are for inspection.
-      copies_found: share of the recipe's views at or above `threshold`.
-      accuracy: share of the views that find their own image first among all held-out ones (the paper's proxy task).
-      Empty where nothing was held out.
+      scale, shape: of the law; compared: number of training images that it is for. See `threshold_for`.
+      copied: share of held-out images that seem to have a copy among the training images.
+      loose: similarity that half of the images' nearest different image exceeds; hits above it are for inspection.
+      easy_found: share of held-out images found at the threshold when shrunk to 3/4 and recompressed at quality 50.
+      views_found: the same for the training recipe's views.
+      accuracy: share of those views that find their own image first among all held-out ones (the paper's proxy task).
+      Empty where fewer than eight were held out.
     """
-    held = pool.held_out
-    if len(held) < 2:
+    held, others = pool.held_out, pool.some(COMPARED)
+    if len(held) < 8 or not len(others):
         return {}
-    device = next(model.parameters()).device
-    plain = _embed(model, held, device)
+    side = embedder.resolution
+    pictures = [Image.fromarray(pixels) for pixels in held.permute(0, 2, 3, 1).numpy()]
+    views = [view for picture in pictures for view in evaluation_views(picture, side, VIEW_KINDS)]
+    indexed = embedder.embed(views).astype(np.float32).reshape(len(held), len(view_names(VIEW_KINDS)), -1)  # [H, views, D]
+    trained = embedder.embed([_shrunk(pixels, side) for pixels in others.permute(0, 2, 3, 1).numpy()]).astype(np.float32)
+    nearest = (indexed @ trained.T).max((1, 2))  # [H]
     first, _ = augmenter(held, torch.Generator().manual_seed(seed + 1))
-    views = torch.cat([model(some.contiguous(memory_format=torch.channels_last)) for some in first.split(64)]).cpu()
-    others = _embed(model, pool.some(COMPARED), device)
-    copies = (views * plain).sum(1).numpy()
-    nearest = (plain @ others.T).max(1).values.numpy()
-    threshold, loose = np.quantile(nearest, [0.99, 0.5])
-    return {
-        "threshold": round(float(threshold), 4),
-        "loose": round(float(loose), 4),
-        "copies_found": round(float((copies >= threshold).mean()), 4),
-        "accuracy": round(float(((views @ plain.T).argmax(1) == torch.arange(len(plain))).float().mean()), 4),
+    recipe_views = embedder.embed(list((first.cpu() * 255).round().byte().permute(0, 2, 3, 1).numpy())).astype(np.float32)
+    easy = embedder.embed([_recompressed(picture, side) for picture in pictures]).astype(np.float32)
+    # Held-out images as near to a training image as to their own easy copy have a true copy there, and are left out.
+    copied = (1 - nearest) <= np.quantile(1 - (easy * indexed[:, 0]).sum(1), 0.9)
+    law = _fit((1 - nearest)[~copied]) | {"compared": len(others)}
+    threshold = threshold_for(law, len(others))
+
+    def found(copies: np.ndarray) -> float:  # [H, D]
+        return round(float(((copies[:, None] * indexed).sum(2).max(1) >= threshold).mean()), 4)
+
+    return law | {
+        "copied": round(float(copied.mean()), 4),
+        "loose": threshold_for(law, len(others), LOOSE),
+        "easy_found": found(easy),
+        "views_found": found(recipe_views),
+        "accuracy": round(float(((recipe_views @ indexed[:, 0].T).argmax(1) == np.arange(len(held))).mean()), 4),
     }
 
 
-def _embed(model: Detector, images: Tensor, device: torch.device) -> Tensor:
-    """Unit vectors [n, D] of uint8 images [n, 3, S, S], seen whole."""
-    side = model.config.resolution
-    vectors = []
-    for some in images.split(64):
-        pixels = F.interpolate(some.to(device).float() / 255, size=(side, side), mode="bilinear", antialias=True)
-        vectors.append(model(pixels.contiguous(memory_format=torch.channels_last)).cpu())
-    return torch.cat(vectors)
+def threshold_for(law: Mapping[str, Any], training_images: int, expected: float = FALSE) -> float:
+    """Similarity that the nearest different image exceeds for a share `expected` of evaluation images.
+
+    Args:
+      law: what `calibrate` returned.
+      training_images: number searched; the more there are, the nearer the nearest lies.
+    """
+    hazard = -math.log(1 - expected) * law["compared"] / max(1, training_images)
+    return round(max(-1.0, 1 - law["scale"] * hazard ** (1 / law["shape"])), 4)
+
+
+def _fit(distance: np.ndarray) -> dict[str, float]:
+    """Scale and shape of the Weibull law through the quartile and the median of the distances, [n]; none give a point at zero."""
+    distance = distance if len(distance) else np.zeros(1)
+    quarter, half = np.maximum(np.quantile(distance, [0.25, 0.5]), 1e-4)
+    shape = math.log(math.log(2) / math.log(4 / 3)) / max(math.log(half / quarter), 0.05)
+    return {"scale": round(float(half) / math.log(2) ** (1 / shape), 6), "shape": round(shape, 4)}
+
+
+def _shrunk(pixels: np.ndarray, side: int) -> np.ndarray:
+    return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC))
+
+
+def _recompressed(picture: Image.Image, side: int) -> np.ndarray:
+    buffer = io.BytesIO()
+    picture.resize((picture.width * 3 // 4,) * 2, Image.Resampling.BILINEAR).save(buffer, "JPEG", quality=50)
+    return _shrunk(np.asarray(Image.open(buffer)), side)

@@ -110,14 +110,17 @@ class Pool:
         self._current = self.held_out  # those in memory
 
     def hold_out(self, limit: int) -> None:
-        """Keep a twentieth of the first part's images, at most `limit`, from training."""
-        part = min(self.parts, key=lambda part: hash64("hold out", self.seed, part.name))
-        total = sum(1 for _ in part.read())
-        wanted = min(limit, total // 20)
-        ranks = sorted(range(total), key=lambda index: hash64("hold out", self.seed, part.name, index))[:wanted]
-        chosen = {(part.name, index) for index in ranks}
-        kept = [pixels for index, pixels in self._decoded(part) if (part.name, index) in chosen]
-        self._held_names = chosen
+        """Keep images from training: of as few parts as it takes, at most a tenth of each, at most `limit`."""
+        kept: list[np.ndarray] = []
+        for part in sorted(self.parts, key=lambda part: hash64("hold out", self.seed, part.name)):
+            total = sum(1 for _ in part.read())
+            ranks = sorted(range(total), key=lambda index: hash64("hold out", self.seed, part.name, index))
+            chosen = {(part.name, index) for index in ranks[: min(limit - len(kept), total // 10)]}
+            if chosen:
+                kept += [pixels for index, pixels in self._decoded(part, {index for _, index in chosen})]
+                self._held_names |= chosen
+            if len(kept) >= limit:
+                break
         if kept:
             self.held_out = _stack(kept)
 
@@ -164,8 +167,8 @@ class Pool:
         self._current, self._whole = images, first_part == 0 and position == len(order)
         return images, position
 
-    def _decoded(self, part: Part) -> Iterator[tuple[int, np.ndarray]]:
-        """Number in the part, and pixels, of every image that decodes."""
+    def _decoded(self, part: Part, only: set[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        """Number in the part, and pixels, of every image that decodes, or of some."""
 
         def work(numbered: tuple[int, bytes]) -> tuple[int, np.ndarray | str]:
             index, data = numbered
@@ -174,8 +177,9 @@ class Pool:
             except ImageError as error:
                 return index, str(error)
 
+        numbered = ((index, data) for index, data in enumerate(part.read()) if only is None or index in only)
         with ThreadPoolExecutor(self.threads) as pool:
-            for index, pixels in pool.map(work, enumerate(part.read())):
+            for index, pixels in pool.map(work, numbered):
                 if isinstance(pixels, str):
                     self.skipped[pixels] += 1
                 else:

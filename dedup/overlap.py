@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dedup.calibrate import threshold_for
 from dedup.statistics import SetStatistics, correct_for_many, set_statistics
 from wit_builder import files, tables
 from wit_builder.errors import UserError
@@ -38,9 +39,9 @@ class Overlaps:
         return sorted(entry["dataset"] for entry in self.manifest["inputs"]["evaluation sets"])
 
     def default_threshold(self) -> float:
-        """The detector's own, at least the loose one that the search used."""
-        loose = self.manifest["parameters"]["loose"]
-        return max(self.manifest.get("calibration", {}).get("threshold", loose), loose)
+        """What the detector's calibration gives for so many training images, at least the loose one of the search."""
+        loose, law = self.manifest["parameters"]["loose"], self.manifest.get("calibration")
+        return max(threshold_for(law, self.manifest["counts"].get("training vectors", 0)), loose) if law else loose
 
 
 def read_overlaps(path: str) -> Overlaps:

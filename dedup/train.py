@@ -32,6 +32,7 @@ CHECKPOINT = "detector.safetensors"
 STATE = "state.safetensors"
 LOG = "log.jsonl"
 LOG_EVERY = 10  # steps
+HELD_OUT = 192  # images kept from training, at most, and at most a tenth of them
 SPARE = 1.15  # images are kept this much larger than the input, for crops and zooms to take from
 
 
@@ -77,7 +78,7 @@ def train(settings: TrainSettings) -> dict[str, Any]:
     if not output.begin({"device": settings.device, "threads": settings.threads}):
         return files.read_json(output.file("manifest.json"))
     pool = Pool(parts, int(resolution * SPARE), settings.pool, settings.seed, settings.threads)
-    pool.hold_out(256)
+    pool.hold_out(HELD_OUT)
 
     # --- Model and optimiser
     device = torch.device(settings.device)
@@ -146,7 +147,7 @@ def train(settings: TrainSettings) -> dict[str, Any]:
 
     # --- Calibration and the end
     model.eval()
-    calibration = calibrate(model, pool, augmenter, settings.seed)
+    calibration = calibrate(embedding.Embedder(model, {}, "", device), pool, augmenter, settings.seed)
     metadata = {"recipe": settings.recipe, "calibration": calibration}
     embedding.save(output.file(CHECKPOINT), model, metadata)
     files.remove(output.file(STATE))

@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from dedup.calibrate import threshold_for
 from dedup.cli import main as dedup
 from pipelines.find_overlaps import main
 from wit_builder.errors import UserError
@@ -70,9 +71,9 @@ def world(tmp_path_factory) -> Path:
         row("mirrored", encoded(evaluation["b/3.jpg"].transpose(Image.Transpose.FLIP_LEFT_RIGHT))),
         row("broken", b"not an image"),
     ]
-    others = [row(f"other{index}", encoded(picture(50_000 + index))) for index in range(60)]
-    write_shard(str(folder / "shards"), 0, copies[:3] + others[:30])
-    write_shard(str(folder / "shards"), 1, copies[3:] + others[30:])
+    others = [row(f"other{index}", encoded(picture(50_000 + index))) for index in range(80)]
+    write_shard(str(folder / "shards"), 0, copies[:3] + others[:40])
+    write_shard(str(folder / "shards"), 1, copies[3:] + others[40:])
     write_shard(str(folder / "shards"), 2, [ShardRow("0" * 32, "http://example.org/lost", "lost")])
     torch.set_num_threads(1)  # threads that wait for each other are slow where tests run side by side
     detector = ["--size", "tiny", "--steps", "20", "--batch-size", "16", "--output", str(folder / "detector")]
@@ -99,9 +100,14 @@ def test_copies_are_found_and_the_view_is_named(found):
     assert (best["a/0.jpg"]["dataset"], best["a/0.jpg"]["shard"], best["a/0.jpg"]["key"]) == ("drawn", "00000", "000000000")
 
 
+def test_the_detector_says_what_its_similarities_mean(world):
+    calibration = json.loads((world / "detector" / "manifest.json").read_text())["calibration"]
+    assert calibration["loose"] < threshold_for(calibration, 84) < threshold_for(calibration, 8400) < 1
+
+
 def test_broken_images_and_empty_shards_are_counted_and_passed_over(found):
     manifest = json.loads((found / "manifest.json").read_text())
-    assert manifest["counts"]["evaluation images"] == 24 and manifest["counts"]["training images"] == 64
+    assert manifest["counts"]["evaluation images"] == 24 and manifest["counts"]["training images"] == 84
     assert sum(manifest["drops"].values()) == 2
     table = pq.read_table(found / "evaluation-00000-of-00001.parquet").to_pylist()
     assert len(table) == 24 and {entry["label"] for entry in table} == {0, 1}
