@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from learning.images import ImageError
 from trainer.evaluate.encoder import Encoder
@@ -67,17 +68,17 @@ class Features:
     @property
     def several(self) -> bool:
         """Whether the set gives several labels to an image."""
-        return self.rows["label"].null_count == len(self) and pa.compute.any(pa.compute.greater(self._label_counts, 0)).as_py()
+        return self.rows["label"].null_count == len(self) and pc.any(pc.greater(self._label_counts, 0)).as_py()
 
     @property
     def _label_counts(self) -> pa.Array:
-        return pa.compute.list_value_length(self.rows["labels"])
+        return pc.list_value_length(self.rows["labels"])
 
     def multi_hot(self, classes: int) -> np.ndarray:
         """All labels, bool [n, classes]."""
         result = np.zeros((len(self), classes), bool)
         counts = self._label_counts.to_numpy()
-        result[np.repeat(np.arange(len(self)), counts), pa.compute.list_flatten(self.rows["labels"]).to_numpy()] = True
+        result[np.repeat(np.arange(len(self)), counts), pc.list_flatten(self.rows["labels"]).to_numpy()] = True
         return result
 
     def select(self, kept: np.ndarray, reason: str) -> Features:
@@ -232,12 +233,12 @@ def labelled(opened: EvaluationSet, features: Features, split: str, *, allow_emp
     Raises:
       UserError: where no image has one, or a class has no image and `allow_empty` is false.
     """
-    has_label = pa.compute.greater(pa.compute.list_value_length(features.rows["labels"]), 0).to_numpy()
+    has_label = pc.greater(pc.list_value_length(features.rows["labels"]), 0).to_numpy()
     if not has_label.any():
         raise UserError(f"no image of {opened.name} has a label", where=opened.path, fix="add KEY.cls with the class number to the tars")
     kept = features if has_label.all() or features.several else features.select(has_label, "no label")
     seen = np.zeros(len(opened.class_names), bool)
-    seen[pa.compute.unique(pa.compute.list_flatten(kept.rows["labels"])).to_numpy()] = True
+    seen[pc.unique(pc.list_flatten(kept.rows["labels"])).to_numpy()] = True
     if not allow_empty and not seen.all():
         missing = [repr(opened.class_names[label]) for label in np.flatnonzero(~seen)]
         shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")

@@ -67,6 +67,13 @@ def fit(
       chunk: examples whose logits are held at a time.
     """
     n, d = features.shape
+    if n < d:
+        # The best weights lie in the span of the examples, so few of them are fitted in coordinates of that span.
+        basis, coordinates = torch.linalg.qr(features.T)  # [d, n] orthonormal, [n, n]
+        small = fit(
+            coordinates.T.contiguous(), targets, classes, strength, max_iterations=max_iterations, tolerance=tolerance, chunk=chunk
+        )
+        return Probe(small.weight @ basis.T.cpu().numpy(), small.bias, small.iterations)
     device = features.device
 
     def loss_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:

@@ -95,11 +95,11 @@ def confused(result, names: Sequence[str], count: int = 5) -> list[dict[str, Any
 
 
 def robustness(encoder: Encoder, sets: Sequence[EvaluationSet], flags: argparse.Namespace) -> dict[str, Any] | None:
-    """The robustness table over the sets whose classes are all among the reference's."""
+    """The robustness table over the evaluated sets whose classes are all among the reference's; None where there is none."""
     reference = next(opened for opened in sets if opened.name == flags.reference)
     maps = {}
     for opened in sets:
-        if opened is not reference and opened.class_names and set(opened.class_names) <= set(reference.class_names):
+        if opened is not reference and len(opened.class_names) > 1 and set(opened.class_names) <= set(reference.class_names):
             maps[opened.name] = class_map(reference, opened)
     if not maps:
         return None
@@ -168,7 +168,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except UserError as error:
             failed[opened.name] = str(error)
             print(f"{opened.name}: not evaluated: {error}")
-    shifted = robustness(encoder, sets, flags) if flags.reference and "robustness" not in flags.without else None
+    evaluated = [opened for opened in sets if opened.name in results]
+    wanted = flags.reference in results and "robustness" not in flags.without
+    shifted = robustness(encoder, evaluated, flags) if wanted else None
     found = {"sets": results, "over_sets": over_all(results), "robustness": shifted, "failed": failed}
     about = {
         "checkpoint": os.path.basename(flags.checkpoint), "sha256": encoder.digest, "precision": encoder.precision,

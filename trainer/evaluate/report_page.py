@@ -19,15 +19,21 @@ def percent(value: float | None) -> float | None:
     return None if value is None else round(100 * value, 2)
 
 
-def interval(rate: dict[str, Any]) -> str:
-    """The 99.5% interval in per cent."""
-    return f"{100 * rate['low']:.1f}–{100 * rate['high']:.1f}"
+def with_interval(rate: dict[str, Any]) -> list[float | None]:
+    """Value, low and high in per cent."""
+    return [percent(rate["value"]), percent(rate["low"]), percent(rate["high"])]
 
 
-def short(name: str, length: int = 24) -> str:
-    """A name as it fits on an axis; a dollar sign would start a formula there."""
-    name = name.replace("$", r"\$")
-    return name if len(name) <= length else name[: length - 1] + "…"
+def short(name: str, length: int = 26) -> str:
+    """A name as it fits on an axis, its end kept; a dollar sign would start a formula there."""
+    name = name if len(name) <= length else f"{name[: length - 10]}…{name[-9:]}"
+    return name.replace("$", r"\$")
+
+
+def by_shots(one: dict[str, Any]) -> dict[int, float]:
+    """Mean accuracy in per cent by examples a class, ascending (JSON orders its keys as texts)."""
+    curve = one["few_shot"]["shots"]
+    return {int(count): 100 * curve[count]["mean"] for count in sorted(curve, key=int)}
 
 
 def page(about: dict[str, Any], found: dict[str, Any]) -> bytes:
@@ -45,7 +51,7 @@ def page(about: dict[str, Any], found: dict[str, Any]) -> bytes:
     ]
     lead = (
         f"Checkpoint {about['checkpoint']} ({about['sha256'][:12]}), {about['image_size']}-pixel pictures, {about['precision']}; "
-        f"{len(sets)} sets. Numbers are per cent; intervals are 99.5% Clopper-Pearson."
+        f"{len(sets)} sets. Numbers are per cent; low and high bound the 99.5% Clopper-Pearson interval."
     )
     return render("Evaluation of a CLIP model", sections, lead)
 
@@ -72,10 +78,10 @@ def zero_shot_section(sets: dict[str, Any], over: dict[str, Any]) -> list[Sectio
 
     section.plot(draw, alt="Zero-shot top-1 accuracy of each set with its interval", height=1.4 + 0.32 * len(rows))
     section.table(
-        ["set", "classes", "examples", "top-1", "99.5% interval", "top-5", "mean per class", "11-point mAP", "ROC AUC", "templates"],
+        ["set", "classes", "examples", "top-1", "low", "high", "top-5", "mean per class", "11-point mAP", "ROC AUC", "templates"],
         [
             [
-                name, one["classes"], one["examples"], percent(one["top1"]["value"]), interval(one["top1"]),
+                name, one["classes"], one["examples"], *with_interval(one["top1"]),
                 percent(one["top5"]["value"]) if "top5" in one else None, percent(one.get("mean_per_class")),
                 percent(one.get("map11")), percent(one.get("roc_auc")), one["templates"],
             ]
@@ -124,11 +130,11 @@ def probe_section(sets: dict[str, Any], over: dict[str, Any]) -> list[Section]:
 
     section.plot(draw, alt="Zero-shot against linear-probe accuracy", height=max(3.6, 1.2 + 0.3 * len(rows)))
     section.table(
-        ["number", "set", "metric", "zero-shot", "linear probe", "interval of top-1", "difference", "training examples", "λ"],
+        ["number", "set", "metric", "zero-shot", "linear probe", "top-1 low", "high", "difference", "training examples", "λ"],
         [
             [
                 number, name, METRIC_NAMES[primary_metric(one["linear_probe"])], round(points[name][0], 2), round(points[name][1], 2),
-                interval(one["linear_probe"]["top1"]), round(points[name][0] - points[name][1], 2),
+                *with_interval(one["linear_probe"]["top1"])[1:], round(points[name][0] - points[name][1], 2),
                 one["linear_probe"]["train_examples"], one["linear_probe"]["l2"],
             ]
             for number, (name, one) in enumerate(rows.items(), 1)
@@ -145,22 +151,22 @@ def few_shot_section(sets: dict[str, Any], over: dict[str, Any]) -> list[Section
     match = over["shots_to_match"]
     if match:
         note += (
-            f" Over the {match['sets']} sets with 16 examples a class, zero-shot equals {match['median']:.3g} shots (median)"
-            f" and {match['mean']:.3g} (mean)."
+            f" Over the {match['sets']} sets with 16 examples a class, a probe needs {match['median']:.3g} of them (median) or"
+            f" {match['mean']:.3g} (mean) to equal zero-shot."
         )
     section = Section("Few-shot", note)
-    complete = [one["few_shot"]["shots"] for one in rows.values() if one["few_shot"]["complete"]]
+    complete = [by_shots(one) for one in rows.values() if one["few_shot"]["complete"]]
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
         for name, one in rows.items():
-            curve = {int(count): 100 * point["mean"] for count, point in one["few_shot"]["shots"].items()}
+            curve = by_shots(one)
             (line,) = axes.plot(list(curve), list(curve.values()), "o-", alpha=0.5, markersize=3)
             if len(rows) <= 10:
                 line.set_label(short(name))
         if len(complete) > 1:
-            counts = [int(count) for count in complete[0]]
-            means = [100 * np.mean([curve[str(count)]["mean"] for curve in complete]) for count in counts]
+            counts = list(complete[0])
+            means = [np.mean([curve[count] for curve in complete]) for count in counts]
             zero = 100 * np.mean([one["zero_shot"]["top1"]["value"] for one in rows.values() if one["few_shot"]["complete"]])
             axes.plot(counts, means, "o-", color="#1c2530", linewidth=2.5, label="mean of the probes")
             axes.axhline(zero, color="#e45756", linestyle="--", label="mean of zero-shot")
@@ -172,12 +178,12 @@ def few_shot_section(sets: dict[str, Any], over: dict[str, Any]) -> list[Section
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8)
 
     section.plot(draw, alt="Few-shot accuracy by examples a class")
-    counts = sorted({count for one in rows.values() for count in one["few_shot"]["shots"]}, key=int)
+    counts = sorted({count for one in rows.values() for count in by_shots(one)})
     section.table(
-        ["set", *(f"{count} shot" + ("s" if count != "1" else "") for count in counts), "all examples", "zero-shot", "shots to match"],
+        ["set", *("1 shot" if count == 1 else f"{count} shots" for count in counts), "all examples", "zero-shot", "shots to match"],
         [
             [
-                name, *(percent(one["few_shot"]["shots"].get(count, {}).get("mean")) for count in counts),
+                name, *(round(by_shots(one)[count], 2) if count in by_shots(one) else None for count in counts),
                 percent(one["linear_probe"]["top1"]["value"]), percent(one["zero_shot"]["top1"]["value"]),
                 str(ShotsToMatch(*one["few_shot"]["to_match"])),
             ]
@@ -192,7 +198,7 @@ def retrieval_section(sets: dict[str, Any]) -> list[Section]:
     if not rows:
         return []
     section = Section("Retrieval", "Share of queries whose right answer is among the first 1, 5 and 10.")
-    columns = ["set", "direction", "queries", "R@1", "99.5% interval", "R@5", "R@10", "median rank"]
+    columns = ["set", "direction", "queries", "R@1", "low", "high", "R@5", "R@10", "median rank"]
     body = []
     for name, one in rows.items():
         for direction in ("text_to_image", "image_to_text"):
@@ -200,8 +206,7 @@ def retrieval_section(sets: dict[str, Any]) -> list[Section]:
             first = recall["recall_at_1"]
             numbers = [percent(recall[f"recall_at_{k}"]["value"]) for k in (5, 10)]
             body.append([
-                name, direction.replace("_", " "), first["total"], percent(first["value"]), interval(first), *numbers,
-                recall["median_rank"],
+                name, direction.replace("_", " "), first["total"], *with_interval(first), *numbers, recall["median_rank"],
             ])  # fmt: skip
     section.table(columns, body)
     return [section]
@@ -213,17 +218,17 @@ def robustness_section(shifted: dict[str, Any] | None) -> list[Section]:
     reference = shifted["reference"]
     section = Section(
         "Robustness",
-        f"Reference {reference['name']}: {percent(reference['top1']['value'])} (interval {interval(reference['top1'])})."
+        f"Reference {reference['name']}: {percent(reference['top1']['value'])}."
         " Each shifted set is compared with the reference's pictures of the same classes.",
     )
     section.table(
         [
-            "set", "classes", "top-1", "99.5% interval", "by the reference's prompts", "reference on these classes", "drop",
+            "set", "classes", "top-1", "low", "high", "by the reference's prompts", "reference on these classes", "drop",
             "effective robustness",
         ],
         [
             [
-                name, one["classes"], percent(one["top1"]["value"]), interval(one["top1"]), percent(one["top1_reference_classes"]["value"]),
+                name, one["classes"], *with_interval(one["top1"]), percent(one["top1_reference_classes"]["value"]),
                 percent(one["reference"]["value"]), percent(one["drop"]), percent(one.get("effective_robustness")),
             ]
             for name, one in shifted["sets"].items()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from trainer.evaluate import flags as shared
 from trainer.evaluate.encoder import Encoder
@@ -34,7 +35,7 @@ def recalls(before: np.ndarray) -> dict[str, Any]:
 
 def captioned(opened: EvaluationSet, features: Features) -> Features:
     """Features of the images that have captions; the others join what was skipped. Raises UserError where none has."""
-    has_text = pa.compute.greater(pa.compute.list_value_length(features.rows["captions"]), 0).to_numpy()
+    has_text = pc.greater(pc.list_value_length(features.rows["captions"]), 0).to_numpy()
     if not has_text.any():
         raise UserError(f"no image of {opened.name} has a caption", where=opened.path, fix="add KEY.txt, one caption a line, to the tars")
     return features if has_text.all() else features.select(has_text, "no caption")
@@ -52,8 +53,8 @@ def retrieval(encoder: Encoder, opened: EvaluationSet, features: Features, prefi
     Returns:
       Metrics, and the rank of each query, rows of RANKS.
     """
-    counts = pa.compute.list_value_length(features.rows["captions"]).to_numpy()
-    captions = pa.compute.list_flatten(features.rows["captions"]).to_pylist()
+    counts = pc.list_value_length(features.rows["captions"]).to_numpy()
+    captions = pc.list_flatten(features.rows["captions"]).to_pylist()
     owner = np.repeat(np.arange(len(features)), counts)
     texts = encoder.embed_texts([prefix + caption for caption in captions], f"{opened.name}: captions")
     of_texts, of_images = retrieval_ranks(features.embedding, texts, owner)

@@ -14,9 +14,9 @@ def problem(n=300, d=12, c=5):
     return features, labels
 
 
-@pytest.mark.parametrize("strength", [0.03, 1.0, 100.0])
-def test_same_solution_as_scikit_learn(strength):
-    features, labels = problem()
+@pytest.mark.parametrize(("n", "d", "strength"), [(300, 12, 0.03), (300, 12, 1.0), (300, 12, 100.0), (20, 40, 1.0)])
+def test_same_solution_as_scikit_learn(n, d, strength):
+    features, labels = problem(n, d)
     expected = LogisticRegression(C=1 / strength, max_iter=1000, tol=1e-8).fit(features.astype(float), labels)
     for chunk in (64, 1000):
         found = fit(torch.from_numpy(features), torch.from_numpy(labels), 5, strength, tolerance=1e-7, chunk=chunk)

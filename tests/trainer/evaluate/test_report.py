@@ -5,6 +5,7 @@ import pytest
 
 from trainer.evaluate import linear_probe, report, zero_shot
 from trainer.evaluate.report import main
+from trainer.evaluate.report_page import by_shots, short
 from wit_builder.errors import UserError
 from wit_builder.evalsets import Example, write_set
 
@@ -77,3 +78,12 @@ def test_folders_that_hold_no_sets(vit, run, tmp_path, folder):
         run(main, "--checkpoint", vit, "--sets", tmp_path / "empty")
     with pytest.raises(UserError, match="no set 'other'"):
         run(main, "--checkpoint", vit, "--sets", folder, "--reference", "other")
+
+
+def test_shots_are_in_order_though_json_sorts_its_keys_as_texts():
+    curve = json.loads(json.dumps({str(count): {"mean": count / 100} for count in (1, 2, 4, 8, 16)}, sort_keys=True))
+    assert list(by_shots({"few_shot": {"shots": curve}})) == [1, 2, 4, 8, 16]
+
+
+def test_long_names_keep_their_end_and_start_no_formula():
+    assert short("a" * 20 + "b" * 20) == "a" * 16 + "…" + "b" * 9 and short("$x$") == r"\$x\$"

@@ -1,5 +1,8 @@
 import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,6 +18,7 @@ from wit_builder.errors import UserError
 from wit_builder.evalsets import Example, open_set, write_set
 
 RED, GREEN = (200, 40, 40), (40, 200, 40)
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def by_hand(checkpoint, folder, templates):
@@ -160,3 +164,12 @@ def test_set_without_a_usable_image(vit, squares, run, tmp_path):
     with pytest.raises(UserError, match=r"no usable image in the test split of s .not an image: 1"):
         run(main, "--checkpoint", vit, "--eval", f"s={folder}")
     assert not [path for path in (tmp_path / "cache").iterdir() if "tmp" in path.name]
+
+
+def test_command_as_a_process_that_finds_features_in_the_cache(vit, colours, run, tmp_path):
+    flags = ["--checkpoint", vit, "--eval", f"colours={colours}"]
+    whole, printed = run(main, *flags, output="one")
+    command = [sys.executable, "-m", "trainer", "zero-shot", *flags, "--output", str(tmp_path / "two"), "--cache", str(tmp_path / "cache")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, printed, "")
+    assert (whole / "metrics.json").read_bytes() == (tmp_path / "two" / "metrics.json").read_bytes()
