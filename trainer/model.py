@@ -59,7 +59,11 @@ class CLIP(nn.Module):
 
     def encode_image(self, images: Tensor) -> Tensor:
         """[b, e], not normalised, of normalised images [b, 3, s, s]."""
-        embedding = self.visual.project(self.visual.features(images))
+        return self.project_image(self.visual.features(images))
+
+    def project_image(self, features: Tensor) -> Tensor:
+        """[b, e], not normalised, of image features [b, features]."""
+        embedding = self.visual.project(features)
         return self.image_head(F.relu(embedding)) if self.config.projection == "nonlinear" else embedding
 
     def text_features(self, tokens: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -12,8 +13,11 @@ import torch
 import torch.nn.functional as F
 
 from learning.checkpoint import digest_of
-from trainer.load import Loaded, load
-from trainer.model import CLIP
+from trainer.load import Loaded, Preprocessing, load
+from trainer.model import CLIP, build
+from trainer.sizes import model_config
+from trainer.tokenizer import load_tokenizer
+from trainer.weights import initialise_from
 from wit_builder.errors import UserError
 from wit_builder.progress import progress
 
@@ -70,7 +74,7 @@ class Encoder:
         images = self.loaded.preprocessing.to_tensor(pixels, self.device)  # [b, 3, s, s]
         with self._precision():
             features = self.model.image_features(images)
-            embedding = self.model.visual.project(features)
+            embedding = self.model.project_image(features)
         return features.float().cpu().numpy(), F.normalize(embedding.float(), dim=-1).cpu().numpy()
 
     @torch.inference_mode()
@@ -89,23 +93,36 @@ class Encoder:
         return vectors
 
 
-def load_encoder(path: str, device: str = "auto", precision: str = "auto", batch_size: int = 64) -> Encoder:
+def load_encoder(
+    path: str, device: str = "auto", precision: str = "auto", batch_size: int = 64, *, model: str = "", tokenizer: str = ""
+) -> Encoder:
     """The model of a checkpoint, ready to embed.
 
     Args:
-      path: any checkpoint that the trainer reads.
+      path: what `trainer train` wrote; or, with `model` and `tokenizer`, weights under OpenAI's, open_clip's or Hugging Face's names.
       device: `auto` is the GPU where there is one.
       precision: `auto` is bfloat16 on a GPU and float32 on a CPU.
       batch_size: images embedded at a time.
+      model: the sizes of weights that do not carry their own (`trainer.sizes.model_config`).
+      tokenizer: the one that they were trained with (`trainer.tokenizer.load_tokenizer`).
 
     Raises:
       UserError: where the checkpoint or the device is not usable.
     """
     chosen = choose_device(device)
-    loaded = load(path, chosen)
+    if bool(model) != bool(tokenizer):
+        raise UserError("--model and --tokenizer go together", fix="give both for weights that carry neither, or none")
+    loaded = _load_weights(path, model, tokenizer, chosen) if model else load(path, chosen)
     described = json.dumps([loaded.tokenizer.to_json(), loaded.preprocessing.to_json(), loaded.model.config.to_json()], sort_keys=True)
     digest = digest_of(loaded.model.state_dict(), described)
     return Encoder(loaded, digest, chosen, precision if precision != "auto" else _AUTO.get(chosen.type, "float32"), batch_size)
+
+
+def _load_weights(path: str, model: str, tokenizer: str, device: torch.device) -> Loaded:
+    read = load_tokenizer(tokenizer)
+    made = build(dataclasses.replace(model_config(model), vocabulary=read.vocabulary))
+    initialise_from(made, path)
+    return Loaded(made.to(device).eval(), read, Preprocessing(made.config.image_size), {})
 
 
 def choose_device(name: str) -> torch.device:

@@ -27,7 +27,9 @@ def command_parser(name: str, description: str, example: str) -> argparse.Argume
 
 def add_model_flags(made: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Flags that say which model embeds, and how."""
-    made.add_argument("--checkpoint", required=required, metavar="FILE", help="any checkpoint the trainer reads")
+    made.add_argument("--checkpoint", required=required, metavar="FILE", help="what trainer train wrote, or weights with --model")
+    made.add_argument("--model", default="", metavar="NAME", help="sizes, for weights of OpenAI, open_clip or Hugging Face: RN50 …")
+    made.add_argument("--tokenizer", default="", metavar="FILE", help="for those: OpenAI's merges, or a tokenizer.json")
     made.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 … (default: a GPU where there is one)")
     made.add_argument("--precision", default="auto", choices=["auto", *TYPES], help="default: bfloat16 on a GPU, float32 on a CPU")
     made.add_argument("--batch-size", type=positive, default=64, metavar="N", help="images embedded at a time (default: 64)")
@@ -54,7 +56,9 @@ def positive(text: str) -> int:
 
 def encoder_of(flags: argparse.Namespace) -> Encoder:
     """The model that the flags name. Raises UserError where it cannot be used."""
-    return load_encoder(flags.checkpoint, flags.device, flags.precision, flags.batch_size)
+    return load_encoder(
+        flags.checkpoint, flags.device, flags.precision, flags.batch_size, model=flags.model, tokenizer=flags.tokenizer
+    )
 
 
 def sets_of(flags: argparse.Namespace) -> list[EvaluationSet]:

@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
     report: dict[str, Any] = {}
-    predictions, confusions, counts, drops = [], [], {}, {}
+    predictions, counts, drops = [], {}, {}
     for opened in sets:
         class_names = prompting.class_names[opened.name]
         features = extract(encoder, opened, flags.split, flags.cache, flags.threads)
@@ -127,16 +127,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             **({"prompts": compared} if compared else {}),
         }
         predictions.append(result.predictions)
-        confusions.append(result.confusion)
+        tables.write_table(output.file("confusion", f"{opened.name}.parquet"), result.confusion)
         counts[opened.name] = len(features)
         drops.update({f"{opened.name}: {reason}": count for reason, count in features.skipped["counts"].items()})
         line = scoring.summary_line(opened.name, report[opened.name], features.skipped)
         repeated = report[opened.name]["repeated_names"]
         print(line + (f"; {len(repeated)} names are shared by several classes (see --class-names)" if repeated else ""))
     tables.write_table(output.file(tables.numbered("predictions", 0, 1)), pa.concat_tables(predictions), sort_by=["dataset", "eval_key"])
-    tables.write_table(
-        output.file(tables.numbered("confusion", 0, 1)), pa.concat_tables(confusions), sort_by=["dataset", "label", "predicted"]
-    )
     files.write_json(output.file("metrics.json"), {"sets": report})
     output.finish(counts, drops)
     return 0

@@ -53,7 +53,7 @@ def test_predictions_and_metrics_equal_those_by_hand(kind, colours, run, request
     assert found["top1"]["value"] == accuracy_score(labels, predicted)
     assert found["mean_per_class"] == pytest.approx(balanced_accuracy_score(labels, predicted))
     counted = np.zeros((3, 3), int)
-    for row in pq.read_table(output / "confusion-00000-of-00001.parquet").to_pylist():
+    for row in pq.read_table(output / "confusion" / "colours.parquet").to_pylist():
         counted[row["label"], row["predicted"]] = row["count"]
     assert (counted == confusion_matrix(labels, predicted, labels=range(3))).all()
     assert printed.startswith("colours: top-1 ")
