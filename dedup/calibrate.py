@@ -33,6 +33,7 @@ def calibrate(embedder: Embedder, pool: Pool, augmenter: Augmenter, seed: int) -
 
     Returns:
       scale, shape: of the law; compared: number of training images that it is for. See `threshold_for`.
+      threshold: for as many training images as were compared.
       copied: share of held-out images that seem to have a copy among the training images.
       loose: similarity that half of the images' nearest different image exceeds; hits above it are for inspection.
       easy_found: share of held-out images found at the threshold when shrunk to 3/4 and recompressed at quality 50.
@@ -61,6 +62,7 @@ def calibrate(embedder: Embedder, pool: Pool, augmenter: Augmenter, seed: int) -
         return round(float(((copies[:, None] * indexed).sum(2).max(1) >= threshold).mean()), 4)
 
     return law | {
+        "threshold": threshold,
         "copied": round(float(copied.mean()), 4),
         "loose": threshold_for(law, len(others), LOOSE),
         "easy_found": found(easy),

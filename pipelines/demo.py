@@ -41,7 +41,7 @@ class Size:
 
 
 SIZES = {
-    "demo": Size(queries=400, cap=120, pairs_per_shard=400, detector_steps=300, detector_batch=96, epochs=24, batch=128),
+    "demo": Size(queries=400, cap=120, pairs_per_shard=400, detector_steps=100, detector_batch=64, epochs=24, batch=128),
     "small": Size(queries=400, cap=20, pairs_per_shard=100, detector_steps=4, detector_batch=16, epochs=1, batch=32),
 }
 
@@ -84,7 +84,7 @@ def steps(folder: str, seed: int, scale: str, workers: int | None) -> list[Step]
             *common, "--output", path("shards"),
         ), served=True),
         Step("dedup train", (
-            "dedup", "train", "--shards", path("shards"), "--size", "tiny", "--recipe", "strong", "--seed", str(seed),
+            "dedup", "train", "--shards", path("shards"), "--size", "tiny", "--recipe", "paper", "--seed", str(seed),
             "--steps", str(size.detector_steps), "--batch-size", str(size.detector_batch), "--output", path("detector"),
         )),
         Step("find_overlaps", (
