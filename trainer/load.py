@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from learning import checkpoint
 from learning.images import CLIP_MEAN, CLIP_STD, crop_resized, decode, to_tensor
-from trainer.model import CLIP, build
+from trainer.model import CLIP
+from trainer.predictive import PREDICTIVE, build_for
 from trainer.sizes import ModelConfig
 from trainer.tokenizer import Tokenizer
 from wit_builder.errors import UserError
@@ -41,7 +42,10 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model in evaluation mode, its tokenizer and preprocessing, and the rest of the checkpoint's metadata."""
+    """A model in evaluation mode, its tokenizer and preprocessing, and the rest of the checkpoint's metadata.
+
+    The model is a CLIP, except where `load` was told to take the predictive baselines too.
+    """
 
     model: CLIP
     tokenizer: Tokenizer
@@ -53,17 +57,23 @@ class Loaded:
         return torch.from_numpy(self.tokenizer.encode(texts, self.model.config.context)).long()
 
 
-def describe(model: CLIP, tokenizer: Tokenizer | None) -> dict[str, Any]:
+def describe(model: nn.Module, tokenizer: Tokenizer, objective: str = "clip") -> dict[str, Any]:
     """The part of a checkpoint's metadata that `load` needs."""
     return {
         "model": model.config.to_json(),
-        "tokenizer": tokenizer.to_json() if tokenizer else None,
+        "objective": objective,
+        "tokenizer": tokenizer.to_json(),
         "preprocessing": Preprocessing(model.config.image_size).to_json(),
     }
 
 
-def load(path: str, device: torch.device | str = "cpu") -> Loaded:
+def load(path: str, device: torch.device | str = "cpu", *, predictive: bool = False) -> Loaded:
     """Load a checkpoint that `trainer train` wrote.
+
+    Args:
+      path: of the checkpoint.
+      device: where the model goes.
+      predictive: take a captioner or word predictor as well as a CLIP.
 
     Raises:
       UserError: where the file is not one, or not whole.
@@ -71,7 +81,10 @@ def load(path: str, device: torch.device | str = "cpu") -> Loaded:
     tensors, metadata = checkpoint.load(path)
     if not metadata.get("model") or not metadata.get("tokenizer"):
         raise UserError("this checkpoint holds no CLIP model with its tokenizer", where=path, fix="give one that trainer train wrote")
-    model = build(ModelConfig.from_json(metadata["model"]))
+    objective = metadata.get("objective", "clip")
+    if objective in PREDICTIVE and not predictive:
+        raise UserError(f"trained for {objective}: it embeds no text", where=path, fix="trainer compare-objectives evaluates such models")
+    model = build_for(objective, ModelConfig.from_json(metadata["model"]), seed=0)
     weights = {name.removeprefix(MODEL_PREFIX): tensor for name, tensor in tensors.items() if name.startswith(MODEL_PREFIX)}
     try:
         model.load_state_dict(weights)

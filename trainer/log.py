@@ -58,8 +58,9 @@ class Log:
     def dropped(self, drops: dict[str, int]) -> None:
         self.drops.update(drops)
 
-    def step(self, step: int, learning_rate: float, loss: Tensor, scale: Tensor, norm: Tensor) -> bool:
+    def step(self, step: int, learning_rate: float, loss: Tensor, norm: Tensor, scale: Tensor | None) -> bool:
         """Note a step's results, still on the device. True when it is time to fetch them."""
+        scale = torch.ones_like(loss) if scale is None else scale
         self._pending.append((step, learning_rate, torch.stack([value.detach().float() for value in (loss, scale, norm)])))
         return len(self._pending) >= self.every
 

@@ -41,33 +41,30 @@ def sigmoid(images: Tensor, all_texts: Tensor, scale: Tensor, bias: Tensor, firs
     return -(F.logsigmoid(signs * logits) * counted).sum() / valid.sum().clamp(min=1)
 
 
-def next_token(logits: Tensor, tokens: Tensor, valid: Tensor, count: Tensor) -> Tensor:
-    """Captioning: mean over each text's tokens after the first, end included, of −log p; summed over texts, over `count`.
+def caption_log_probability(logits: Tensor, tokens: Tensor) -> Tensor:
+    """[b]: mean over each text's tokens after the first, end included, of log p.
 
     Args:
       logits: [b, l − 1, v], of the tokens 1…l−1.
       tokens: [b, l]; padding, zeros, stands after the largest id.
-      valid: [b].
-      count: valid samples of the whole batch.
     """
-    end = tokens.argmax(dim=-1, keepdim=True)  # [b, 1]
-    counted = torch.arange(1, tokens.shape[1], device=tokens.device) <= end  # [b, l − 1]
-    losses = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none").view_as(counted)
-    mean = (losses * counted).sum(-1) / counted.sum(-1).clamp(min=1)  # [b]
-    return (mean * valid).sum() / count
+    counted = torch.arange(1, tokens.shape[1], device=tokens.device) <= tokens.argmax(dim=-1, keepdim=True)  # [b, l − 1]
+    losses = F.cross_entropy(logits.flatten(0, 1).float(), tokens[:, 1:].flatten(), reduction="none").view_as(counted)
+    return -(losses * counted).sum(-1) / counted.sum(-1).clamp(min=1)
 
 
-def bag_of_words(logits: Tensor, tokens: Tensor, valid: Tensor, count: Tensor) -> Tensor:
-    """Bag-of-words prediction (Joulin et al., 2016): mean over a text's words of −log softmax at that word.
+def words_log_probability(logits: Tensor, tokens: Tensor) -> Tensor:
+    """Mean over a text's words of log softmax at that word (Joulin et al., 2016).
 
     Args:
       logits: [b, v].
       tokens: [b, l], start and end included; those two are no words.
-      valid: [b].
-      count: valid samples of the whole batch.
+
+    Returns:
+      [b]; or [b, c] for tokens [c, l] of c texts that are each scored for each row of logits [b, 1, v].
     """
-    places = torch.arange(tokens.shape[1], device=tokens.device)
+    places = torch.arange(tokens.shape[-1], device=tokens.device)
     words = (places > 0) & (places < tokens.argmax(dim=-1, keepdim=True))  # [b, l]
-    losses = -logits.log_softmax(-1).gather(1, tokens)  # [b, l]
-    mean = (losses * words).sum(-1) / words.sum(-1).clamp(min=1)
-    return (mean * valid).sum() / count
+    scores = logits.float().log_softmax(-1)  # [b, v]
+    chosen = scores.gather(1, tokens) if logits.ndim == 2 else scores[:, 0][:, tokens]  # [b, l] or [b, c, l]
+    return (chosen * words).sum(-1) / words.sum(-1).clamp(min=1)

@@ -15,6 +15,14 @@ from trainer.transformer import Transformer, VisionTransformer
 MAX_LOGIT_SCALE = math.log(100)  # the paper clamps the logarithm, so that logits are scaled by 100 at most
 
 
+def image_tower(config: ModelConfig) -> VisionTransformer | ResNet:
+    """The image encoder, its weights not yet drawn."""
+    if config.is_vit:
+        (layers,) = config.image_layers
+        return VisionTransformer(config.image_size, config.patch, config.image_width, layers, config.image_heads, config.embed)
+    return ResNet(config.image_size, config.image_layers, config.image_width, config.image_heads, config.embed)
+
+
 class CLIP(nn.Module):
     """Image and text towers with a learned logit scale.
 
@@ -25,12 +33,7 @@ class CLIP(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        heads = config.image_heads
-        if config.is_vit:
-            (layers,) = config.image_layers
-            self.visual = VisionTransformer(config.image_size, config.patch, config.image_width, layers, heads, config.embed)
-        else:
-            self.visual = ResNet(config.image_size, config.image_layers, config.image_width, heads, config.embed)
+        self.visual = image_tower(config)
         self.token_embedding = nn.Embedding(config.vocabulary, config.text_width)
         if config.text == "transformer":
             self.positional_embedding = nn.Parameter(torch.empty(config.context, config.text_width))
@@ -88,11 +91,19 @@ class CLIP(nn.Module):
         """Embeddings of unit length, float32: [b, e] of images and [b, e] of texts."""
         return F.normalize(self.encode_image(images).float(), dim=-1), F.normalize(self.encode_text(tokens).float(), dim=-1)
 
-    def recompute_activations(self, wanted: bool = True) -> None:
-        """Gradient checkpointing: less memory for about a third more computation."""
-        for module in self.modules():
-            if isinstance(module, (Transformer, ResNet)):
-                module.recompute = wanted
+
+def recompute_activations(model: nn.Module, wanted: bool = True) -> None:
+    """Gradient checkpointing: less memory for about a third more computation."""
+    for module in model.modules():
+        if isinstance(module, (Transformer, ResNet)):
+            module.recompute = wanted
+
+
+def halve_text(model: CLIP) -> None:
+    """Keep the text encoder's matrices in bfloat16; gains and biases, which are few, stay float32."""
+    for name, parameter in model.named_parameters():
+        if not name.startswith("visual.") and parameter.ndim >= 2:
+            parameter.data = parameter.data.bfloat16()
 
 
 def build(config: ModelConfig, seed: int | None = 0) -> CLIP:

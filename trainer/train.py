@@ -22,8 +22,9 @@ from trainer.data import Chunks, Plan, batches, texts
 from trainer.gradients import contrastive_gradients, contrastive_loss, predictive_gradients, to_device
 from trainer.index import Index, build_index
 from trainer.load import MODEL_PREFIX, describe
-from trainer.model import MAX_LOGIT_SCALE, build
-from trainer.optim import adamw, gradient_norm, parameter_groups, warm_up_cosine
+from trainer.model import MAX_LOGIT_SCALE, halve_text, recompute_activations
+from trainer.optim import LeanAdamW, adamw, gradient_norm, parameter_groups, warm_up_cosine
+from trainer.predictive import PREDICTIVE, build_for
 from trainer.sizes import model_config
 from trainer.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from trainer.weights import initialise_from
@@ -88,14 +89,19 @@ def _train(config: TrainConfig, ranks: processes.Ranks, resume: str, dry_run: bo
 
     # Model.
     sizes = config.model_sizes(tokenizer.vocabulary)
-    model = build(sizes, config.seed)
+    model = build_for(config.objective, sizes, config.seed)
+    predictive = config.objective in PREDICTIVE
     if config.init_from:
         say(initialise_from(model, config.init_from))
     model = model.train().to(device)
     if not sizes.is_vit:
         model = model.to(memory_format=torch.channels_last)
-    model.recompute_activations(config.recompute)
+    recompute_activations(model, config.recompute)
     precision = _precision(config.precision, device)
+    if config.half_text:
+        if precision == torch.float32 or predictive:
+            raise UserError("--half-text needs half-precision activations and a text encoder", fix="add --precision bf16")
+        halve_text(model)
     if dry_run:
         print(describe_cost(config, model, plan, precision))
         return
@@ -105,7 +111,11 @@ def _train(config: TrainConfig, ranks: processes.Ranks, resume: str, dry_run: bo
     # Optimiser.
     beta2, epsilon = config.adam(sizes)
     groups = parameter_groups(model, config.weight_decay)
-    optimiser = adamw(groups, learning_rate=config.peak_rate(), betas=(0.9, beta2), epsilon=epsilon)
+    adam = {"learning_rate": config.peak_rate(), "betas": (0.9, beta2), "epsilon": epsilon}
+    if config.half_statistics or config.half_text:
+        optimiser = LeanAdamW(groups, **adam, half_statistics=config.half_statistics, seed=config.seed)
+    else:
+        optimiser = adamw(groups, **adam)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
     warm_up = max(1, min(config.warm_up, plan.steps // 10))
@@ -132,7 +142,7 @@ def _train(config: TrainConfig, ranks: processes.Ranks, resume: str, dry_run: bo
         rest = {"optimiser": optimiser.state_dict(), "scaler": scaler.state_dict(), "random": random_state(device)}
         tensors, form = flatten(rest, "state")
         about = {"config": config.to_json(), "ranks": ranks.count, "step": step + 1, "state": form}
-        return weights | tensors, describe(model, tokenizer) | about
+        return weights | tensors, describe(model, tokenizer, config.objective) | about
 
     chunks = Chunks(index, plan, tokenizer, sizes.image_size, sizes.context, config.seed)
     log = logs.Log(
@@ -158,7 +168,7 @@ def _train(config: TrainConfig, ranks: processes.Ranks, resume: str, dry_run: bo
 
             # Gradients of the whole batch, summed over ranks.
             optimiser.zero_grad(set_to_none=True)
-            if config.objective in ("captioning", "bow-prediction"):
+            if predictive:
                 loss = predictive_gradients(model, on_device, ranks, autocast, scaler)
             else:
                 loss = contrastive_gradients(model, on_device, loss_of, autocast, scaler)
@@ -174,12 +184,13 @@ def _train(config: TrainConfig, ranks: processes.Ranks, resume: str, dry_run: bo
                 torch.nn.utils.clip_grads_with_norm_(parameters, config.clip_norm, norm)
             scaler.step(optimiser)
             scaler.update()
-            with torch.no_grad():
-                model.logit_scale.clamp_(max=MAX_LOGIT_SCALE)
+            if not predictive:
+                with torch.no_grad():
+                    model.logit_scale.clamp_(max=MAX_LOGIT_SCALE)
 
             # Log, and keep what was learned.
             due = ranks.first and checkpoints.due(step + 1)
-            if log.step(step, rate, loss, model.logit_scale.exp(), norm) or due or step + 1 == plan.steps:
+            if log.step(step, rate, loss, norm, None if predictive else model.logit_scale.exp()) or due or step + 1 == plan.steps:
                 log.fetch()
             if due and step + 1 < plan.steps:
                 last_good = checkpoints.save(step + 1, *state())
