@@ -21,6 +21,7 @@ COMMANDS = {
     "robustness": ("trainer.evaluate.robustness", "accuracy on shifted sets against a reference set"),
     "bias-probe": ("trainer.evaluate.bias_probe", "which labels a model gives to which groups of people"),
     "rerank": ("trainer.evaluate.rerank", "pictures ranked by a text"),
+    "scaling": ("trainer.evaluate.scaling", "error of many checkpoints against their compute"),
     "report": ("trainer.evaluate.report", "all of it for one checkpoint and a folder of sets, as one page"),
 }
 

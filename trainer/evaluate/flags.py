@@ -25,9 +25,13 @@ def command_parser(name: str, description: str, example: str) -> argparse.Argume
     return made
 
 
-def add_model_flags(made: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """Flags that say which model embeds, and how."""
-    made.add_argument("--checkpoint", required=required, metavar="FILE", help="what trainer train wrote, or weights with --model")
+def add_model_flags(made: argparse.ArgumentParser, *, many: bool = False) -> None:
+    """Flags that say which model embeds, or which of `many`, and how."""
+    what = "what trainer train wrote, or weights with --model"
+    if many:
+        made.add_argument("--checkpoints", required=True, nargs="+", metavar="FILE", help=what)
+    else:
+        made.add_argument("--checkpoint", required=True, metavar="FILE", help=what)
     made.add_argument("--model", default="", metavar="NAME", help="sizes, for weights of OpenAI, open_clip or Hugging Face: RN50 …")
     made.add_argument("--tokenizer", default="", metavar="FILE", help="for those: OpenAI's merges, or a tokenizer.json")
     made.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 … (default: a GPU where there is one)")
@@ -54,10 +58,10 @@ def positive(text: str) -> int:
     return value
 
 
-def encoder_of(flags: argparse.Namespace) -> Encoder:
-    """The model that the flags name. Raises UserError where it cannot be used."""
+def encoder_of(flags: argparse.Namespace, path: str = "") -> Encoder:
+    """The model that the flags name, or another under the same flags. Raises UserError where it cannot be used."""
     return load_encoder(
-        flags.checkpoint, flags.device, flags.precision, flags.batch_size, model=flags.model, tokenizer=flags.tokenizer
+        path or flags.checkpoint, flags.device, flags.precision, flags.batch_size, model=flags.model, tokenizer=flags.tokenizer
     )
 
 
