@@ -19,6 +19,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train(commands)
+    _add_embed(commands)
+    _add_evaluate(commands)
     _add_report(commands)
     flags = parser.parse_args(arguments)
     return flags.run(flags) or 0
@@ -126,4 +128,52 @@ def _report(flags: argparse.Namespace) -> None:
         gain = "" if one["gain"] is None else f", accuracy All - Clean {100 * one['gain']:+.2f} points"
         share = "no images" if one["contamination"] is None else f"{one['contamination']:.2%} of {one['examples']:,} examples overlap"
         print(f"{one['dataset']}: {share}{gain}")
+    print(f"{flags.output}/report.html")
+
+
+def _add_embed(commands) -> None:
+    made = _command(
+        commands,
+        "embed",
+        "Embed any folder of images: Parquet with key (the path under the folder), region (whole) and embedding.",
+        "--checkpoint detector/detector.safetensors --images photos --output photos.parquet",
+        _embed,
+    )
+    made.add_argument("--checkpoint", required=True, metavar="FILE", help="detector.safetensors")
+    made.add_argument("--images", required=True, metavar="DIR", help="images anywhere under it")
+    made.add_argument("--output", required=True, metavar="FILE", help="Parquet")
+
+
+def _embed(flags: argparse.Namespace) -> None:
+    from dedup.folder import embed_folder
+
+    embedded, skipped = embed_folder(flags.checkpoint, flags.images, flags.output)
+    print(f"{embedded} images embedded, {skipped} could not be decoded: {flags.output}")
+
+
+def _add_evaluate(commands) -> None:
+    made = _command(
+        commands,
+        "evaluate",
+        "Plant changed copies of images among distractors, and measure the detector beside perceptual hashes.",
+        "--checkpoint detector/detector.safetensors --images photos --output detector-evaluation",
+        _evaluate,
+    )
+    made.add_argument("--checkpoint", required=True, metavar="FILE", help="detector.safetensors")
+    made.add_argument("--images", required=True, metavar="DIR", help="images to plant copies of: none that it was trained on")
+    made.add_argument("--distractors", metavar="DIR", help="other images (default: the rest of --images)")
+    made.add_argument("--originals", type=int, default=200, metavar="N", help="images to plant (default: 200)")
+    made.add_argument("--others", type=int, default=1000, metavar="N", help="distractors, at most (default: 1000)")
+    made.add_argument("--output", required=True, metavar="DIR", help="gets evaluation.json and report.html")
+
+
+def _evaluate(flags: argparse.Namespace) -> None:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from dedup.embedding import load
+    from dedup.evaluate import evaluate, read_pictures
+
+    embedder = load(flags.checkpoint)
+    found = evaluate(embedder, read_pictures(flags.images, flags.distractors, flags.originals, flags.others), flags.output)
+    for name, one in found["methods"].items():
+        print(f"{name:28} average precision {one['average precision']:.3f}, recall at 99% precision {one['recall at 99% precision']:.3f}")
     print(f"{flags.output}/report.html")

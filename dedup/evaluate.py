@@ -1,0 +1,174 @@
+"""Planted copies among distractors: the detector beside perceptual hashes, in one run. `python -m dedup evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import imagehash
+import numpy as np
+import pdqhash
+from PIL import Image
+
+from dedup import views
+from dedup.battery import BATTERY, plant
+from dedup.embedding import Embedder
+from dedup.images import find_images
+from dedup.metrics import average_precision, precision_recall, recall_at_precision
+from learning.images import ImageError, decode
+from wit_builder import files
+from wit_builder.errors import UserError
+from wit_builder.hashing import hash64
+from wit_builder.progress import progress
+from wit_builder.report import Section, render
+
+PRECISION = 0.99
+LONGEST = 512  # pixels; pictures are reduced to this before anything is planted
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Originals, their copies by every change of the battery, and distractors."""
+
+    keys: list[str]
+    originals: list[Image.Image]
+    distractors: list[Image.Image]
+
+    def copies(self, change: str) -> list[Image.Image]:
+        count = len(self.originals)
+        pool = self.distractors or self.originals
+        return [
+            plant(change, key, image, [pool[(index + shift) % len(pool)] for shift in range(1, 5)])
+            for index, (key, image) in enumerate(zip(self.keys, self.originals))
+        ][:count]
+
+
+def read_pictures(folder: str, distractors: str | None, originals: int, others: int) -> Pictures:
+    """Pictures chosen by the hash of their paths; distractors come from the same folder where no other is given.
+
+    Raises:
+      UserError: where there are too few.
+    """
+    paths = sorted(find_images(folder), key=lambda path: hash64("evaluate", files.relative_name(path, folder)))
+    kept, names = _open(paths, folder, originals)
+    rest = paths[len(names) :] if distractors is None else find_images(distractors)
+    rest = rest if distractors is None else sorted(rest, key=lambda path: hash64("evaluate", files.relative_name(path, distractors)))
+    taken = set(names)
+    more, _ = _open([path for path in rest if path not in taken], folder, others)
+    if len(kept) < 8 or len(more) < 8:
+        raise UserError("fewer than 8 originals or 8 distractors", where=folder, fix="give more images, or lower --originals")
+    return Pictures([files.relative_name(name, folder) for name in names], kept, more)
+
+
+def _open(paths: Sequence[str], folder: str, limit: int) -> tuple[list[Image.Image], list[str]]:
+    images, names = [], []
+    for path in paths:
+        if len(images) >= limit:
+            break
+        try:
+            image = decode(files.read_bytes(path), LONGEST)
+        except ImageError:
+            continue
+        image.thumbnail((LONGEST, LONGEST), Image.Resampling.BICUBIC)
+        images.append(image)
+        names.append(path)
+    return images, names
+
+
+def evaluate(embedder: Embedder, pictures: Pictures, output: str) -> dict[str, Any]:
+    """Scores of every copy against every original and distractor, by each method; writes evaluation.json and report.html.
+
+    Methods: the detector on whole pictures; with views of originals and distractors; with regions of the copies too; pHash; PDQ.
+    """
+    references = pictures.originals + pictures.distractors
+    size = embedder.resolution
+    names = views.view_names(views.VIEW_KINDS)
+    seen = [square for image in references for square in views.evaluation_views(image, size, views.VIEW_KINDS)]
+    indexed = embedder.embed(seen).astype(np.float32).reshape(len(references), len(names), -1)  # [references, views, D]
+    hashes = {"pHash": _phash, "PDQ": _pdq}
+    coded = {name: np.stack([code(image) for image in references]) for name, code in hashes.items()}  # [references, bits] of ±1
+
+    methods = ["detector, whole pictures", "detector, views", "detector, views and regions", *hashes]
+    scores: dict[str, list[np.ndarray]] = {name: [] for name in methods}  # each [copies, references]
+    with progress("battery", len(BATTERY), "change") as line:
+        for change in BATTERY:
+            copies = pictures.copies(change)
+            squares = [square for image in copies for _, square in views.training_regions(image, size, True)]
+            regions = embedder.embed(squares).astype(np.float32).reshape(len(copies), -1, embedder.dimension)  # [copies, regions, D]
+            scores[methods[0]].append(regions[:, 0] @ indexed[:, 0].T)
+            scores[methods[1]].append(_best(regions[:, :1], indexed))
+            scores[methods[2]].append(_best(regions, indexed))
+            for name, code in hashes.items():
+                bits = np.stack([code(image) for image in copies])
+                scores[name].append((bits @ coded[name].T / bits.shape[1]).astype(np.float32))
+            line.update()
+    found = {name: _measure(np.stack(values)) for name, values in scores.items()}
+    result = {
+        "originals": len(pictures.originals),
+        "distractors": len(pictures.distractors),
+        "copies": len(pictures.originals) * len(BATTERY),
+        "detector": embedder.sha256,
+        "methods": {name: {key: value for key, value in one.items() if key != "curve"} for name, one in found.items()},
+    }
+    files.make_folder(output)
+    files.write_json(files.join(output, "evaluation.json"), result)
+    files.write_bytes(files.join(output, "report.html"), _page(result, found))
+    return result
+
+
+def _best(copies: np.ndarray, indexed: np.ndarray) -> np.ndarray:
+    """Highest cosine over views and regions: [copies, regions, D], [references, views, D] -> [copies, references]."""
+    flat = indexed.reshape(-1, indexed.shape[2]).T
+    return np.stack([(copy @ flat).max(0).reshape(indexed.shape[:2]).max(1) for copy in copies])
+
+
+def _measure(scores: np.ndarray) -> dict[str, Any]:
+    """Figures from scores [changes, originals, references]; original i is reference i."""
+    changes, originals, references = scores.shape
+    copies = np.broadcast_to(np.arange(references)[None, :] == np.arange(originals)[:, None], scores.shape)
+    recall, threshold = recall_at_precision(scores.ravel(), copies.ravel(), PRECISION)
+    own = scores[:, np.arange(originals), np.arange(originals)]  # [changes, originals]
+    _, precision, recalls = precision_recall(scores.ravel(), copies.ravel())
+    some = np.unique(np.linspace(0, len(recalls) - 1, 400).astype(int))
+    return {
+        "average precision": round(average_precision(scores.ravel(), copies.ravel()), 4),
+        "recall at 99% precision": round(recall, 4),
+        "threshold": None if np.isinf(threshold) else round(threshold, 4),
+        "recall by change": {name: round(float((own[index] >= threshold).mean()), 4) for index, name in enumerate(BATTERY)},
+        "average precision by change": {
+            name: round(average_precision(scores[index].ravel(), copies[index].ravel()), 4) for index, name in enumerate(BATTERY)
+        },
+        "curve": (recalls[some], precision[some]),
+    }
+
+
+def _phash(image: Image.Image) -> np.ndarray:
+    return np.where(imagehash.phash(image).hash.ravel(), 1.0, -1.0).astype(np.float32)  # [64]
+
+
+def _pdq(image: Image.Image) -> np.ndarray:
+    bits, _ = pdqhash.compute(np.asarray(image.convert("RGB")))
+    return np.where(np.asarray(bits).ravel() > 0, 1.0, -1.0).astype(np.float32)  # [256]
+
+
+def _page(result: dict[str, Any], found: dict[str, dict[str, Any]]) -> bytes:
+    overall = Section("Overall", "All pairs of a copy and a reference are ranked together.")
+    overall.table(
+        ["method", "average precision", "recall at 99% precision", "threshold"],
+        [[name, one["average precision"], one["recall at 99% precision"], one["threshold"]] for name, one in result["methods"].items()],
+    )
+
+    def curves(figure) -> None:
+        axes = figure.subplots()
+        for name, one in found.items():
+            axes.plot(*one["curve"], label=name)
+        axes.set_xlabel("recall")
+        axes.set_ylabel("precision")
+        axes.legend(fontsize=8)
+
+    overall.plot(curves, alt="Precision against recall")
+    each = Section("Each change", "Recall at the threshold of 99% precision over all changes.")
+    each.table(["change", *found], [[change, *(one["recall by change"][change] for one in found.values())] for change in BATTERY])
+    lead = f"{result['originals']} originals, {len(BATTERY)} changes, {result['distractors']} distractors."
+    return render("Planted copies among distractors", [overall, each], lead)
