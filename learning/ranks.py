@@ -44,21 +44,33 @@ class Ranks:
             dist.barrier()
 
 
-def start(device: str = "auto") -> Ranks:
-    """Join the other processes: NCCL where each has a GPU, else gloo.
+def choose_device(device: str = "auto") -> torch.device:
+    """The device that a flag names: `auto` is this process's GPU where there is one, else the CPU.
 
     Raises:
-      UserError: where the device is not there.
+      UserError: where it is not there.
     """
     local = int(os.environ.get("LOCAL_RANK", 0))
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         chosen = torch.device(device, local) if device == "cuda" else torch.device(device)
-        if chosen.type == "cuda":
-            torch.cuda.set_device(chosen)
+        torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"no such device: {error}", where=f"--device {device}", fix="cpu, cuda, cuda:N or auto") from error
+        reason = str(error).split("\n")[0]
+        raise UserError(f"no such device: {reason}", where=f"--device {device}", fix="cpu, cuda, cuda:N or auto") from error
+    return chosen
+
+
+def start(device: str = "auto") -> Ranks:
+    """Join the other processes: NCCL where each has a GPU, else gloo.
+
+    Raises:
+      UserError: where the device is not there.
+    """
+    chosen = choose_device(device)
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return Ranks(0, 1, chosen)
     if not dist.is_initialized():

@@ -14,6 +14,7 @@ COMMANDS = {
     "train": ("trainer.commands.train", "train a model on shards"),
     "tokenizer": ("trainer.commands.tokenizer", "learn a byte-level BPE tokenizer from the shards' texts"),
     "export": ("trainer.commands.export", "write a model for OpenAI's code, open_clip or Hugging Face"),
+    "compare-objectives": ("trainer.commands.compare_objectives", "train several objectives alike and plot their efficiency"),
     "zero-shot": ("trainer.evaluate.zero_shot", "classify evaluation sets by prompts"),
     "linear-probe": ("trainer.evaluate.linear_probe", "fit a logistic regression on frozen features"),
     "few-shot": ("trainer.evaluate.few_shot", "probes on few examples a class, beside zero-shot"),

@@ -126,13 +126,13 @@ def _train(config: TrainConfig, ranks: processes.Ranks, resume: str, dry_run: bo
     def loss_of(images, texts, valid):
         return contrastive_loss(config.objective, model, images, texts, valid, ranks)
 
-    # Where a run that ended early goes on.
+    # Where a run that ended early goes on; nothing is left to do where it had ended.
     first_step, last_good = 0, None
     torch.manual_seed(config.seed)
     found = checkpoints.latest() if resume == "auto" else None
     if found:
         last_good, tensors, metadata = found
-        first_step = _restore(model, optimiser, scaler, tensors, metadata, device, ranks)
+        first_step = _restore(model, optimiser, scaler, tensors, metadata, device)
         say(f"resumed after step {first_step} from {last_good}")
         if metadata["ranks"] != ranks.count:
             say(f"{metadata['ranks']} processes before, {ranks.count} now: the same batches follow, but sums round in another order")
@@ -259,7 +259,7 @@ def _local_processes() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
 
 
-def _restore(model, optimiser, scaler, tensors, metadata, device, ranks) -> int:
+def _restore(model, optimiser, scaler, tensors, metadata, device) -> int:
     """Put a checkpoint's state in place, and return the number of steps done."""
     model.load_state_dict({name.removeprefix(MODEL_PREFIX): t for name, t in tensors.items() if name.startswith(MODEL_PREFIX)})
     state = unflatten(tensors, metadata["state"])
