@@ -21,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_train(commands)
     _add_embed(commands)
     _add_evaluate(commands)
+    _add_review(commands)
     _add_report(commands)
     flags = parser.parse_args(arguments)
     return flags.run(flags) or 0
@@ -103,24 +104,26 @@ def _add_report(commands) -> None:
     made.add_argument(
         "--threshold", nargs="+", default=[], action="extend", metavar="NAME=X", help="similarity from which a set's hits count"
     )
+    made.add_argument("--thresholds", metavar="FILE", help="thresholds.json of a review")
     made.add_argument("--output", required=True, metavar="DIR", help="gets report.html, overlap.csv and overlap.json")
     made.add_argument("--remove", metavar="FILE", help="gets the training uids to leave out, as Parquet")
     made.add_argument("--gallery", type=int, default=16, metavar="N", help="pairs shown of each set (default: 16)")
 
 
 def _report(flags: argparse.Namespace) -> None:
-    from dedup.overlap import parse_thresholds, read_overlaps, read_predictions
+    from dedup.overlap import parse_thresholds, read_overlaps, read_predictions, read_thresholds
     from dedup.report import write_report
 
     overlaps = read_overlaps(flags.overlaps)
-    thresholds = parse_thresholds(flags.threshold, overlaps)
+    reviewed = read_thresholds(flags.thresholds) if flags.thresholds else None
+    thresholds = parse_thresholds(flags.threshold, overlaps, reviewed)
     predictions = read_predictions(flags.predictions, flags.dataset) if flags.predictions else None
     found = write_report(
         overlaps,
         thresholds,
         predictions,
         flags.output,
-        inspected=bool(flags.threshold),
+        inspected=bool(flags.threshold or reviewed),
         remove=flags.remove,
         gallery=flags.gallery,
     )
@@ -177,3 +180,33 @@ def _evaluate(flags: argparse.Namespace) -> None:
     for name, one in found["methods"].items():
         print(f"{name:28} average precision {one['average precision']:.3f}, recall at 99% precision {one['recall at 99% precision']:.3f}")
     print(f"{flags.output}/report.html")
+
+
+def _add_review(commands) -> None:
+    made = _command(
+        commands,
+        "review",
+        "A page on this machine for setting each set's threshold by inspection. Answers are saved at once.",
+        "--overlaps overlaps --labels review/labels.jsonl",
+        _review,
+    )
+    made.add_argument("--overlaps", required=True, metavar="DIR", help="output of pipelines.find_overlaps")
+    made.add_argument("--labels", required=True, metavar="FILE", help="gets the answers; thresholds.json is written beside it")
+    made.add_argument("--per-bin", type=int, default=15, metavar="N", help="pairs shown of each of 20 bins of similarity (default: 15)")
+    made.add_argument("--port", type=int, default=0, metavar="N", help="on 127.0.0.1 (default: any that is free)")
+
+
+def _review(flags: argparse.Namespace) -> None:
+    from dedup.overlap import read_overlaps
+    from dedup.review_server import Review, make_server
+
+    if flags.per_bin < 1:
+        raise UserError("--per-bin must be at least 1")
+    server, address = make_server(Review(read_overlaps(flags.overlaps), flags.labels, flags.per_bin), flags.port)
+    print(f"open {address}\nCtrl-C ends it; the same command goes on", flush=True)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        print(f"answers: {flags.labels}")
+    finally:
+        server.server_close()

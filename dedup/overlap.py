@@ -93,6 +93,18 @@ def read_predictions(paths: Sequence[str], dataset: str = "") -> pa.Table | None
     return pa.concat_tables(found) if found else None
 
 
+def read_thresholds(path: str) -> dict[str, float]:
+    """Thresholds of a review, by set.
+
+    Raises:
+      UserError: where the file holds something else.
+    """
+    found = files.read_json(path)
+    if not isinstance(found, dict) or not all(isinstance(value, (int, float)) for value in found.values()):
+        raise UserError("not a set's name with a number each", where=path, fix="give thresholds.json of python -m dedup review")
+    return {name: float(value) for name, value in found.items()}
+
+
 def parse_thresholds(values: Sequence[str], overlaps: Overlaps, from_file: Mapping[str, float] | None = None) -> dict[str, float]:
     """Threshold of each set: `NAME=X`, or X for all that have none of their own; else a file's, else the detector's.
 
