@@ -118,7 +118,8 @@ def _vocabulary(_: int, work: str, partitions: int) -> dict[str, int]:
     return {}
 
 
-def _after(results, name: str, tasks: Iterable[Any]):
+def _after(results: Sequence[beam.PCollection], name: str, tasks: Iterable[Any]):
     """The tasks, once all results are there."""
-    waited = tuple(results) | f"Flatten before {name}" >> beam.Flatten() | f"Count before {name}" >> beam.combiners.Count.Globally()
-    return waited | f"Then {name}" >> beam.FlatMap(lambda _, tasks=tuple(tasks): tasks)
+    waited = [beam.pvalue.AsIter(result) for result in results]
+    start = results[0].pipeline | f"Before {name}" >> beam.Impulse()
+    return start | f"Then {name}" >> beam.FlatMap(lambda _, *results, tasks=tuple(tasks): tasks, *waited)
