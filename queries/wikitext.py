@@ -10,6 +10,7 @@ open constructs beyond `MAX_DEPTH` become text, oldest first.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from html.entities import name2codepoint
 
 MAX_DEPTH = 100  # open links, tags and tables kept in mind; mwparserfromhell stops there too
@@ -36,7 +37,9 @@ _HIDING = re.compile(
 _CLOSING_RAW = {name: re.compile(rf"</{name}\s*>", re.IGNORECASE) for name in _RAW}
 _TAG_NAME = re.compile(r"</?([^\s/<>]+)")
 # A template's name holds none of these; a line break only at its ends.
-_TEMPLATE_NAME = re.compile(r"\s*+[^\[\]<>{}|\n]*+\s*+(?:\||$)")
+_TEMPLATE_NAME = re.compile(r"\s*+[^\[\]<>|\n]{0,512}+\s*+(?:\||$)")
+# Characters; they bound what one closing brace or bracket can cost.
+_MAX_NAME, _MAX_CUT, _MAX_TITLE = 512, 10_000, 10_000
 
 _ENTITY = r"&(?:\#[0-9]{1,7}|\#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"
 _ENTITY_ALONE = re.compile(_ENTITY)
@@ -66,7 +69,7 @@ def to_text(wikitext: str) -> str:
     >>> to_text("'''Dogs''' are [[animal|animals]].{{citation needed}}")
     'Dogs are animals.'
     """
-    return _strip_markup(_hide(wikitext))
+    return _Stripper(_hide(wikitext)).strip()
 
 
 def _entity(source: str) -> str:
@@ -99,7 +102,7 @@ def _hide(text: str) -> str:
         kind = text[start]
         position = end
         if kind == "{":
-            out.append(found.group())
+            out.append("")  # written when it is known how many of the braces close
             open_braces.append([end - start, len(out) - 1, end])
         elif kind == "}":
             position = _close_braces(text, start, end, out, open_braces)
@@ -122,6 +125,8 @@ def _hide(text: str) -> str:
             if name in _RAW_SHOWN:
                 out.append(_raw_text(text[end : closed.start()]))
             position = closed.end()
+    for length, place, _ in open_braces:
+        out[place] = "{" * length
     out.append(text[position:])
     return "".join(out)
 
@@ -133,15 +138,15 @@ def _close_braces(text: str, start: int, end: int, out: list[str], open_braces: 
         length, place, content = opened
         braces = 3 if length >= 3 and end - start >= 3 else 2
         if braces == 3:
-            default = "".join(out[place + 1 :]).partition("|")[2]
-            out[place:] = ["{" * (length - 3), default]
+            _keep_default(out, place)
         elif _TEMPLATE_NAME.match(text, content, start):
-            out[place:] = ["{" * (length - 2)]
+            del out[place + 1 :]
         else:
-            out[place] = "{" * (length - 2) + "{{"  # no template: its braces are text
+            out.append("}}")  # no template: its braces are text
         start += braces
         opened[0] -= braces
         if opened[0] < 2:
+            out[place] = "{" * opened[0]
             open_braces.pop()
         else:
             opened[2] = start
@@ -150,144 +155,171 @@ def _close_braces(text: str, start: int, end: int, out: list[str], open_braces: 
     return end
 
 
-_LINK, _EXTERNAL, _TABLE = "[[", "[", "{|"  # kinds on the stack beside the names of tags
+def _keep_default(out: list[str], place: int) -> None:
+    """Of an argument's content, what follows its name: nothing where it has no default."""
+    bar = out[place + 1].find("|", 0, _MAX_NAME) if len(out) > place + 1 else -1
+    if bar < 0:
+        del out[place + 1 :]
+    elif len(out[place + 1]) < _MAX_CUT:
+        out[place + 1] = out[place + 1][bar + 1 :]
 
 
-class _Open:
-    """A construct that waits for its end. Where that never comes, what `out` holds at `place` stays as text."""
+_LINK, _EXTERNAL, _TABLE = "[[", "[", "{|"
 
-    __slots__ = ("kind", "place", "start", "cell", "cell_start")
+
+class _Frame:
+    """A link, an external link or a table that waits for its end, and the tags open inside it.
+
+    Where the end never comes, what `out` holds at `place` stays as text.
+    """
+
+    __slots__ = ("kind", "place", "start", "tags", "names", "cell", "cell_start")
 
     def __init__(self, kind: str, place: int, start: int) -> None:
         self.kind, self.place, self.start = kind, place, start
+        self.tags: list[tuple[str, int]] = []  # name, place in `out`
+        self.names: dict[str, int] = {}  # how many of each name are among the tags
         self.cell = -1  # of a table: where in `out` a cell starts whose attributes may still come
         self.cell_start = 0
 
 
-def _strip_markup(text: str) -> str:
-    """Second pass: the text without links' targets, tags, tables' marks and attributes, quotation styles, entities."""
-    out: list[str] = []
-    stack: list[_Open] = []
-    position = 0
-    text = "\n" + text  # so that the first line is a line like any other
+class _Stripper:
+    """Second pass: the text without links' targets, tags, tables' marks and attributes, quotation styles, entities.
 
-    def push(kind: str, literal: str, start: int) -> _Open:
-        out.append(literal)
-        if len(stack) >= MAX_DEPTH:
-            del stack[0]
-        stack.append(_Open(kind, len(out) - 1, start))
-        return stack[-1]
+    Every step costs the same however much is open: a search among what is open ends it, or finds by its counts that
+    there is nothing to find.
+    """
 
-    search = _MARKUP.search
-    while found := search(text, position):
-        start, end = found.span()
-        if start > position:
-            out.append(text[position:start])
-        position = end
-        first = text[start]
-        source = found.group()
-        if first == "[":
-            if source.startswith("[["):
+    def __init__(self, text: str) -> None:
+        self.text = "\n" + text  # so that the first line is a line like any other
+        self.out: list[str] = []
+        self.frames = [_Frame("", -1, 0)]
+        self.tables = 0  # among the frames
+
+    def strip(self) -> str:
+        text, out, search = self.text, self.out, _MARKUP.search
+        position = 0
+        while found := search(text, position):
+            start, end = found.span()
+            if start > position:
+                out.append(text[position:start])
+            position = end
+            source = found.group()
+            first = source[0]
+            if first == "[":
+                if source[1] != "[":
+                    self._push(_EXTERNAL, source, start)
+                    continue
                 target, bar, shown = source[2:].partition("|")
                 if not bar:
                     out.append(target[:-2])
                 elif shown:
                     out.append(shown[:-2])
                 else:
-                    push(_LINK, source, start)
+                    self._push(_LINK, source, start)
+            elif first == "]":
+                position = self._close_bracket(source, start)
+            elif first == "'":
+                if len(source) not in (2, 3, 5):
+                    out.append("'")
+            elif first == "&":
+                out.append(_entity(source))
+            elif first == "<":
+                self._tag(source)
             else:
-                push(_EXTERNAL, source, start)
-        elif first == "]":
-            position = _close_bracket(text, source, start, out, stack)
-        elif first == "'":
-            out.append("" if len(source) in (2, 3, 5) else "'")
-        elif first == "&":
-            out.append(_entity(source))
-        elif first == "<":
-            _tag(source, start, out, stack, push)
-        else:
-            _table_mark(text, source, start, end, out, stack, push)
-    out.append(text[position:])
-    return "".join(out).strip("\n")
+                self._table_mark(source, start, end)
+        out.append(text[position:])
+        return "".join(out).strip("\n")
 
+    def _push(self, kind: str, literal: str, start: int) -> None:
+        if len(self.frames) > MAX_DEPTH:
+            self.tables -= self.frames[1].kind == _TABLE
+            del self.frames[1]
+        self.frames.append(_Frame(kind, len(self.out), start))
+        self.tables += kind == _TABLE
+        self.out.append(literal)
 
-def _close_bracket(text: str, source: str, start: int, out: list[str], stack: list[_Open]) -> int:
-    """Close the link that `]` or `]]` ends; returns where to read on."""
-    for depth in range(len(stack) - 1, -1, -1):
-        opened = stack[depth]
-        if opened.kind == _TABLE:
-            break
-        if opened.kind == _LINK and source == "]]":
-            out[opened.place] = ""
-            del stack[depth:]
-            return start + 2
-        if opened.kind == _EXTERNAL:
-            same_line = text.find("\n", opened.start, start) < 0
-            if same_line:
-                out[opened.place] = ""
-            del stack[depth:]
-            if same_line:
+    def _close_bracket(self, source: str, start: int) -> int:
+        """Close the link that `]` or `]]` ends; returns where to read on."""
+        while (frame := self.frames[-1]).kind == _EXTERNAL:
+            self.frames.pop()
+            if self.text.find("\n", frame.start, min(start, frame.start + _MAX_TITLE)) < 0:
+                self.out[frame.place] = ""
                 return start + 1
-            return _close_bracket(text, source, start, out, stack)
-    out.append(source)
-    return start + len(source)
+        if frame.kind == _LINK and source == "]]":
+            self.frames.pop()
+            self.out[frame.place] = ""
+        else:
+            self.out.append(source)
+        return start + len(source)
 
-
-def _tag(source: str, start: int, out: list[str], stack: list[_Open], push) -> None:
-    """Open or close a tag of HTML or of an extension."""
-    name = _TAG_NAME.match(source).group(1).lower()  # type: ignore[union-attr]
-    space = " " if name in _BREAKS else ""
-    if name in _SINGLE or source[-2] == "/":
-        out.append(space)
-        return
-    if source[1] != "/":
-        push(name, source, start)
-        return
-    for depth in range(len(stack) - 1, -1, -1):
-        opened = stack[depth]
-        if opened.kind in (_LINK, _EXTERNAL, _TABLE):
-            break
-        if opened.kind == name:
-            out[opened.place] = space
-            out.append(space)
-            for unclosed in stack[depth + 1 :]:
-                if unclosed.kind in _SINGLE_TOO:
-                    out[unclosed.place] = " "
-            del stack[depth:]
+    def _tag(self, source: str) -> None:
+        """Open or close a tag of HTML or of an extension."""
+        name, closes, alone = _tag_of(source) if len(source) < 64 else _read_tag(source)
+        space = " " if name in _BREAKS else ""
+        if alone:
+            self.out.append(space)
             return
-    out.append(source)
+        frame = self.frames[-1]
+        tags, names = frame.tags, frame.names
+        if not closes:
+            if len(tags) >= MAX_DEPTH:
+                names[tags.pop(0)[0]] -= 1
+            tags.append((name, len(self.out)))
+            names[name] = names.get(name, 0) + 1
+            self.out.append(source)
+            return
+        if not names.get(name):
+            self.out.append(source)
+            return
+        while True:
+            opened, place = tags.pop()
+            names[opened] -= 1
+            if opened == name:
+                self.out[place] = space
+                self.out.append(space)
+                return
+            if opened in _SINGLE_TOO:
+                self.out[place] = " "
 
-
-def _table_mark(text: str, source: str, start: int, end: int, out: list[str], stack: list[_Open], push) -> None:
-    """A mark that means something in tables, and elsewhere is text."""
-    mark = source.lstrip("\n \t")
-    line_start = source[0] == "\n"
-    if mark.startswith("{|"):
-        push(_TABLE, source, start)
-        return
-    if not line_start:
+    def _table_mark(self, source: str, start: int, end: int) -> None:
+        """A mark that means something in tables, and elsewhere is text."""
+        mark = source.lstrip("\n \t")
+        line_start = source[0] == "\n"
+        if mark.startswith("{|"):
+            self._push(_TABLE, source, start)
+            return
+        if line_start and self.tables:
+            while self.frames[-1].kind != _TABLE:
+                self.frames.pop()  # what a cell opened and did not close is text
+        frame = self.frames[-1]
         # Inside a link's or a tag's content the mark belongs to that.
-        table = stack[-1] if stack and stack[-1].kind == _TABLE else None
-    else:
-        table = None
-        for depth in range(len(stack) - 1, -1, -1):
-            if stack[depth].kind == _TABLE:
-                table = stack[depth]
-                del stack[depth + 1 :]  # what a cell opened and did not close is text
-                break
-    if table is None:
-        out.append(source)
-        return
-    out.append("\n")
-    if mark == "|}":
-        out[table.place] = "\n"
-        stack.pop()
-    elif mark.startswith("|-"):
-        table.cell = -1
-    elif mark == "|" and not line_start:
-        if table.cell >= 0 and text.find("\n", table.cell_start, start) < 0:
-            del out[table.cell :]  # what stood before the bar were the cell's attributes
-            out.append("\n")
-        table.cell = -1
-    else:
-        table.cell, table.cell_start = len(out), end
+        if frame.kind != _TABLE or (frame.tags and not line_start):
+            self.out.append(source)
+            return
+        if line_start:
+            frame.tags.clear()
+            frame.names.clear()
+        self.out.append("\n")
+        if mark == "|}":
+            self.out[frame.place] = "\n"
+            self.frames.pop()
+            self.tables -= 1
+        elif mark == "|" and not line_start:
+            if frame.cell >= 0 and self.text.find("\n", frame.cell_start, start) < 0:
+                del self.out[frame.cell :]  # what stood before the bar were the cell's attributes
+                self.out.append("\n")
+            frame.cell = -1
+        elif mark.startswith("|-"):
+            frame.cell = -1
+        else:
+            frame.cell, frame.cell_start = len(self.out), end
+
+
+def _read_tag(source: str) -> tuple[str, bool, bool]:
+    """Name of a tag, whether it closes, and whether it stands alone."""
+    name = _TAG_NAME.match(source).group(1).lower()  # type: ignore[union-attr]
+    return name, source[1] == "/", name in _SINGLE or source[-2] == "/"
+
+
+_tag_of = lru_cache(4096)(_read_tag)  # most tags are the same few
