@@ -24,6 +24,7 @@ class RunTasks(beam.PTransform):
       label: what the progress line says; no line where empty.
       size: the task's share of the progress line's total, for example its bytes; 1 each where not given.
       unit: what `size` counts.
+      show: a count in the results whose sum and rate the progress line shows as well.
     """
 
     def __init__(
@@ -34,9 +35,11 @@ class RunTasks(beam.PTransform):
         label: str = "",
         size: Callable[[Any], float] | None = None,
         unit: str = "task",
+        show: str = "",
     ) -> None:
         super().__init__()
-        self.work, self.processes, self.progress_label, self.size, self.unit = work, processes, label, size, unit
+        self.work, self.processes = work, processes
+        self.progress = label, size, unit, show
 
     def expand(self, tasks):
         if self.processes < 1:
@@ -45,7 +48,7 @@ class RunTasks(beam.PTransform):
         return (
             tasks
             | "Gather" >> beam.combiners.ToList()
-            | "Run on local processes" >> beam.ParDo(_RunOnPool(self.work, self.processes, self.progress_label, self.size, self.unit))
+            | "Run on local processes" >> beam.ParDo(_RunOnPool(self.work, self.processes, *self.progress))
         )
 
 
@@ -71,8 +74,8 @@ class _Box:
 
 
 class _RunOnPool(beam.DoFn):
-    def __init__(self, work, processes, label, size, unit) -> None:
-        self.work, self.processes, self.label, self.size, self.unit = work, processes, label, size, unit
+    def __init__(self, work, processes, label, size, unit, show) -> None:
+        self.work, self.processes, self.label, self.size, self.unit, self.show = work, processes, label, size, unit, show
 
     def process(self, tasks: list[Any]):
         sizes = {index: self.size(task) if self.size else 1 for index, task in enumerate(tasks)}
@@ -81,7 +84,12 @@ class _RunOnPool(beam.DoFn):
         with progress(self.label, sum(sizes.values()), self.unit) as line:
             line.disable = line.disable or not self.label
             numbered = NumberedWork(self.work)
+            shown = 0
             for index, result in run_tasks(numbered, enumerate(tasks), self.processes if len(tasks) > 1 else 1):
+                if self.show and not line.disable:
+                    shown += result.get(self.show, 0)
+                    seconds = max(line.format_dict["elapsed"], 1e-9)
+                    line.set_postfix_str(f"{shown:,} {self.show}, {shown / seconds:,.0f}/s", refresh=False)
                 line.update(sizes[index])
                 yield result
 
