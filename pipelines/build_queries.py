@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from pipelines.running import Running, parser, run
-from queries import wikipedia, wordnet
+from queries import parts, wikipedia, wordnet
 from queries.assemble import Cuts
 from queries.finish import Finishing, tell
 from queries.transforms import BuildQueries, Thresholds, partitions_for
@@ -19,7 +19,6 @@ from wit_builder.outputs import MANIFEST, Output, describe_inputs
 from wit_builder.text import TEXT_VERSION
 
 DEFAULT_SIZE = 500_000
-_COMPRESSION = {".bz2": 4, ".gz": 4}  # decompressed bytes a stored byte, about
 _PART_BYTES = 16 << 20  # of decompressed XML, about
 
 
@@ -71,7 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     dumps = files.match_all(given.wikipedia, what="dump") if given.wikipedia else []
     for path in dumps:
         wikipedia.check_dump(path)
-    views = [(path, files.size(path)) for path in (files.match_all(given.pageviews, what="page views") if given.pageviews else [])]
+    views = files.match_all(given.pageviews, what="page views") if given.pageviews else []
+    for path in views:
+        parts.check_whole(path)
     names = []
     if given.wordnet != "none":
         _, synsets = wordnet.find(given.wordnet, os.environ)
@@ -88,8 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tell(files.read_json(output.file(MANIFEST)))
         return 0
     streams = _streams(given.wikipedia_index, dumps)
-    parts = [part for path in dumps for part in wikipedia.plan(path, _PART_BYTES // _ratio(path), streams.get(path))]
-    partitions = partitions_for(sum(part.size * _ratio(part.path) for part in parts) + sum(size * _ratio(path) for path, size in views))
+    dump_parts = [part for path in dumps for part in parts.plan(path, _PART_BYTES, streams.get(path, ()))]
+    view_parts = [part for path in views for part in parts.plan(path, _PART_BYTES)]
+    partitions = partitions_for(dump_parts + view_parts)
     finishing = Finishing(
         output,
         Cuts(size, given.min_pmi, given.min_views),
@@ -99,14 +101,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     thresholds = Thresholds(given.min_count, given.min_bigram_count, given.min_pmi, given.min_views or 1)
     with running.pipeline() as pipeline:
         _ = pipeline | "Build queries" >> BuildQueries(
-            finishing, parts, views, given.project, thresholds, partitions, running.processes
+            finishing, dump_parts, view_parts, given.project, thresholds, partitions, running.processes
         )
     tell(files.read_json(output.file(MANIFEST)))
     return 0
-
-
-def _ratio(path: str) -> int:
-    return _COMPRESSION.get(os.path.splitext(path)[1], 1)
 
 
 def _check_numbers(given: argparse.Namespace) -> None:
@@ -133,11 +131,11 @@ def _parameters(given: argparse.Namespace, size: int | None) -> dict:
     return {"size": size, "text_version": TEXT_VERSION, **{name: getattr(given, name) for name in names}}
 
 
-def _inputs(dumps: list[str], views: list[tuple[str, int]], names: list[tuple[str, str, int]]) -> dict:
+def _inputs(dumps: list[str], views: list[str], names: list[tuple[str, str, int]]) -> dict:
     digest = hashlib.sha256("\n".join(f"{name}\t{number}" for name, _, number in names).encode()).hexdigest()
     return {
         "wikipedia": describe_inputs(dumps),
-        "pageviews": describe_inputs([path for path, _ in views]),
+        "pageviews": describe_inputs(views),
         "wordnet": {"names": len(names), "sha256": digest} if names else None,
     }
 

@@ -14,6 +14,7 @@ from queries import report, spill
 from queries.assemble import Chosen, Cuts, Query, candidates, choose, to_table
 from queries.words import read_vocabulary
 from wit_builder import files, tables
+from wit_builder.errors import UserError
 from wit_builder.outputs import Output
 
 
@@ -34,6 +35,8 @@ class Finishing:
     def __call__(self, totals: Mapping[str, int]) -> dict:
         if files.exists(self.output.file("manifest.json")):
             return files.read_json(self.output.file("manifest.json"))  # a runner may do this step again
+        if self.partitions["title"] and not totals.get("page-view lines"):
+            raise UserError("no page views of the project in --pageviews", fix="check --project and the files' format")
         words = self._words()
         needed = (self.cuts.size or sum(totals.values())) + len(words)
         bigrams = self._candidates("bigram", report.histogram(totals, "pmi"), lambda step: step / report.PMI_BINS, needed)

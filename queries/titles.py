@@ -11,22 +11,17 @@ Desktop and mobile views count alike. Page views stand in for the search volume 
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import re
-import zlib
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
 from urllib.parse import unquote_to_bytes
 
 import numpy as np
 import pyarrow as pa
 
 from queries import spill
+from queries.parts import Part, chunks, lines
 from wit_builder import files
-from wit_builder.errors import UserError
 from wit_builder.text import clean, normal_form
 
 VIEWS = pa.schema([("title", pa.string()), ("views", pa.int64())])
@@ -34,7 +29,7 @@ CANDIDATES = pa.schema([("query", pa.string()), ("count", pa.int64()), ("score",
 
 MAX_TITLE_BYTES = 255  # MediaWiki's own limit
 _MAX_LINE = 64 << 10  # bytes: a longer line is no line of page views
-_SPILL_TITLES = 1_000_000  # titles held before they are spilled
+_SPILL_TITLES = 500_000  # titles held before they are spilled
 _MAX_VIEWS = 10**15
 
 _ACCESS = frozenset({"desktop", "mobile-web", "mobile-app"})
@@ -95,35 +90,9 @@ def parse_line(line: bytes, project: str) -> tuple[bytes, int] | None:
     return title, int(views)
 
 
-def _lines(path: str) -> Iterator[bytes]:
-    """Lines of a page-view file, decompressed as read; lines beyond `_MAX_LINE` bytes are left out.
-
-    Raises:
-      UserError: where the file is damaged or cut off.
-    """
-    with files.open_read(path) as raw:
-        stream: BinaryIO = raw
-        if path.endswith(".gz"):
-            stream = gzip.GzipFile(fileobj=raw)  # type: ignore[assignment]
-        elif path.endswith(".bz2"):
-            stream = bz2.BZ2File(raw)  # type: ignore[assignment]
-        rest = b""
-        try:
-            while block := stream.read(1 << 20):
-                lines = (rest + block).split(b"\n")
-                rest = lines.pop()
-                if len(rest) > _MAX_LINE:
-                    rest = rest[:_MAX_LINE]
-                yield from lines
-        except (OSError, EOFError, zlib.error) as error:
-            raise UserError("the page-view file is damaged or ends too early", where=path, fix="download it again") from error
-        if rest:
-            yield rest
-
-
 @dataclass(frozen=True)
 class ReadViews:
-    """Work: a page-view file to a spill file of views by title. Result: counts."""
+    """Work: a part of a page-view file to spill files of views by title. Result: counts."""
 
     folder: str
     partitions: int
@@ -132,29 +101,30 @@ class ReadViews:
     def load(self) -> None:
         return None
 
-    def __call__(self, _: None, task: tuple[int, str]) -> dict[str, int]:
-        index, path = task
+    def __call__(self, _: None, task: tuple[int, Part]) -> dict[str, int]:
+        index, part = task
         done = files.join(self.folder, f"views-{index:06d}.json")
-        if files.exists(done):
-            return files.read_json(done)
+        if files.exists(done):  # written last: an interrupted run goes on behind it
+            return files.read_json(done)["counts"]
         counts: Counter = Counter()
         views: Counter[bytes] = Counter()
-        seen = False
-        for line in _lines(path):
+        runs = 0
+        for line in lines(chunks(part), part.start == 0, _MAX_LINE):
             found = parse_line(line, self.project)
             if found is None:
                 counts["page-view lines of other projects"] += 1
                 continue
-            seen = True
             counts["page-view lines"] += 1
             views[found[0]] += found[1]
-        if not seen and counts:
-            raise UserError(f"no page views of {self.project} in it", where=path, fix="check --project and the file's format")
-        self._write(index, views, counts)
-        files.write_json(done, dict(counts))
+            if len(views) >= _SPILL_TITLES:
+                self._write(index, runs, views, counts)
+                views.clear()
+                runs += 1
+        self._write(index, runs, views, counts)
+        files.write_json(done, {"counts": dict(counts), "runs": runs + 1})
         return dict(counts)
 
-    def _write(self, index: int, views: Counter[bytes], counts: Counter) -> None:
+    def _write(self, index: int, run: int, views: Counter[bytes], counts: Counter) -> None:
         by_title: Counter[str] = Counter()
         for encoded, number in views.items():
             title = decode_title(encoded)
@@ -165,7 +135,11 @@ class ReadViews:
         titles = sorted(by_title)
         partition = np.array([spill.partition_of(title_key(title), self.partitions) for title in titles], np.int64)
         table = pa.table([titles, [min(by_title[title], _MAX_VIEWS) for title in titles]], VIEWS)
-        spill.write(files.join(self.folder, spill.name("views", index)), table, partition, self.partitions)
+        spill.write(files.join(self.folder, _views_name(index, run)), table, partition, self.partitions)
+
+
+def _views_name(index: int, run: int) -> str:
+    return spill.name(f"views-{index:06d}", run)
 
 
 def merge_views(views: dict[str, int], known: set[str] | None) -> tuple[list[tuple[str, int]], Counter]:
@@ -202,7 +176,7 @@ class MergeTitles:
 
     folder: str
     parts: int  # of dumps; 0 where there is none
-    view_files: int
+    view_parts: int
     min_views: int
 
     def load(self) -> None:
@@ -210,10 +184,11 @@ class MergeTitles:
 
     def __call__(self, _: None, partition: int) -> dict[str, int]:
         views: Counter[str] = Counter()
-        for index in range(self.view_files):
-            batch = spill.read(files.join(self.folder, spill.name("views", index)), partition)
-            for title, number in zip(batch["title"].to_pylist(), batch["views"].to_pylist()):
-                views[title] += number
+        for index in range(self.view_parts):
+            for run in range(files.read_json(files.join(self.folder, f"views-{index:06d}.json"))["runs"]):
+                batch = spill.read(files.join(self.folder, _views_name(index, run)), partition)
+                for title, number in zip(batch["title"].to_pylist(), batch["views"].to_pylist()):
+                    views[title] += number
         known = None
         if self.parts:
             known = set()

@@ -11,8 +11,8 @@ import apache_beam as beam
 
 from queries.bigrams import CountBigrams, MergeBigrams
 from queries.finish import Finishing
+from queries.parts import Part
 from queries.titles import MergeTitles, ReadViews
-from queries.wikipedia import Part
 from queries.words import MergeWords, ReadArticles, WriteCounts, write_vocabulary
 from wit_builder.transforms import Finish, RunTasks, SumUp, flatten
 
@@ -30,9 +30,9 @@ class Thresholds:
     min_views: int
 
 
-def partitions_for(input_bytes: int) -> int:
+def partitions_for(parts: Iterable[Part]) -> int:
     """Partitions of the spill files: from the input's size alone."""
-    return max(1, math.ceil(input_bytes / _BYTES_A_PARTITION))
+    return max(1, math.ceil(sum(part.content_bytes for part in parts) / _BYTES_A_PARTITION))
 
 
 class BuildQueries(beam.PTransform):
@@ -40,8 +40,8 @@ class BuildQueries(beam.PTransform):
 
     Args:
       parts: of the dumps; may be empty.
-      view_files: page-view files; may be empty.
-      input_bytes: XML and page views, decompressed, about.
+      view_parts: of the page-view files; may be empty.
+      partitions: of the spill files, see `partitions_for`.
       processes: local processes, see `RunTasks`.
     """
 
@@ -49,14 +49,14 @@ class BuildQueries(beam.PTransform):
         self,
         finishing: Finishing,
         parts: Sequence[Part],
-        view_files: Sequence[tuple[str, int]],
+        view_parts: Sequence[Part],
         project: str,
         thresholds: Thresholds,
         partitions: int,
         processes: int,
     ) -> None:
         super().__init__()
-        self.finishing, self.parts, self.view_files, self.project = finishing, parts, view_files, project
+        self.finishing, self.parts, self.view_parts, self.project = finishing, parts, view_parts, project
         self.thresholds, self.partitions, self.processes = thresholds, partitions, processes
         self.work = finishing.output.work
 
@@ -64,15 +64,12 @@ class BuildQueries(beam.PTransform):
         counts = []
         read = None
         if self.parts:
-            read = self._run(pipeline | "Parts" >> beam.Create(list(enumerate(self.parts))), "Read articles",
-                             ReadArticles(self.work, self.partitions), size=lambda task: task[1].size, unit="B")
+            read = self._read(pipeline, "articles", self.parts, ReadArticles(self.work, self.partitions), show="articles")
             counts += [read, *self._words_and_bigrams(read)]
-        if self.view_files:
-            views = self._run(pipeline | "View files" >> beam.Create([(index, path) for index, (path, _) in enumerate(self.view_files)]),
-                              "Read page views", ReadViews(self.work, self.partitions, self.project),
-                              size=_Sizes(dict(self.view_files)), unit="B")
+        if self.view_parts:
+            views = self._read(pipeline, "page views", self.view_parts, ReadViews(self.work, self.partitions, self.project))
             before = [views] if read is None else [views, read]
-            merge = MergeTitles(self.work, len(self.parts), len(self.view_files), self.thresholds.min_views)
+            merge = MergeTitles(self.work, len(self.parts), len(self.view_parts), self.thresholds.min_views)
             counts += [views, self._run(_after(before, "titles", range(self.partitions)), "Merge titles", merge)]
         if not counts:
             counts = [pipeline | "Nothing counted" >> beam.Create([{}])]
@@ -96,21 +93,20 @@ class BuildQueries(beam.PTransform):
         written = self._run(_after([bigrams], "bigram files", range(COUNT_FILES)), "Write bigrams", write_bigrams)
         return words, unigrams, pairs, bigrams, written
 
-    def _run(self, tasks, label: str, work, **progress: Any):
+    def _read(self, pipeline, what: str, parts: Sequence[Part], work, **progress: Any):
+        tasks = pipeline | f"Parts of {what}" >> beam.Create(list(enumerate(parts)))
+        return tasks | f"Read {what}" >> RunTasks(
+            work, processes=self.processes, label=f"read {what}", size=_content_bytes, unit="B", **progress
+        )
+
+    def _run(self, tasks, label: str, work):
         # A pool of processes takes seconds to start: little input is merged sooner without one.
-        merging = not progress and self.partitions <= 2
-        processes = min(self.processes, 1) if merging else self.processes
-        return tasks | label >> RunTasks(work, processes=processes, label=label.lower(), **progress)
+        processes = min(self.processes, 1) if self.partitions <= 2 else self.processes
+        return tasks | label >> RunTasks(work, processes=processes, label=label.lower())
 
 
-@dataclass(frozen=True)
-class _Sizes:
-    """Bytes of a task on a page-view file."""
-
-    of: dict[str, int]
-
-    def __call__(self, task: tuple[int, str]) -> int:
-        return self.of[task[1]]
+def _content_bytes(task: tuple[int, Part]) -> int:
+    return task[1].content_bytes
 
 
 def _vocabulary(_: int, work: str, partitions: int) -> dict[str, int]:

@@ -1,8 +1,7 @@
 """Articles of a MediaWiki dump, read in parts by many workers.
 
-A dump (`pages-articles`, `.xml` or `.xml.bz2`, one stream or many) is cut into byte ranges. A range owns the pages whose
-`<page>` starts in it; its reader goes on past the range's end to finish the last one. So the pages are the same however
-the file is cut. Each page is parsed by an expat parser of its own, which never sees a document type: no entity but
+A dump (`pages-articles`, `.xml` or `.xml.bz2`, one stream or many) is read in parts (`queries.parts`); a part owns the
+pages whose `<page>` starts in it. Each page is parsed by an expat parser of its own, which never sees a document type: no entity but
 XML's five can be defined, so none can be expanded.
 """
 
@@ -12,30 +11,16 @@ import bz2
 import io
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from xml.parsers import expat
 
 from queries import bzip2
+from queries.parts import Part, chunks
 from wit_builder import files
 from wit_builder.errors import UserError
 
 MAX_PAGE_BYTES = 32 << 20  # of XML; MediaWiki refuses pages of more than 2 MiB of wikitext
-_READ = 1 << 20
 _START, _END = b"<page>", b"</page>"
 _FIX = "give a pages-articles dump of MediaWiki, .xml or .xml.bz2"
-
-
-@dataclass(frozen=True)
-class Part:
-    """Bytes start…end of a dump (as stored)."""
-
-    path: str
-    start: int
-    end: int
-
-    @property
-    def size(self) -> int:
-        return self.end - self.start
 
 
 def check_dump(path: str) -> None:
@@ -79,32 +64,6 @@ def read_index(path: str) -> list[int]:
         except (ValueError, OSError, EOFError) as error:
             raise UserError("not an index of a multistream dump", where=path, fix="give its …-multistream-index.txt.bz2") from error
     return sorted(offsets)
-
-
-def plan(path: str, part_bytes: int, streams: list[int] | None = None) -> list[Part]:
-    """Cut a dump into parts of about `part_bytes`, at the given starts of streams where they are known."""
-    length = files.size(path)
-    cuts = list(range(part_bytes, length, part_bytes))
-    if streams:
-        cuts, last = [], 0
-        for offset in streams:
-            if offset - last >= part_bytes and offset < length:
-                cuts.append(offset)
-                last = offset
-    return [Part(path, start, end) for start, end in zip([0, *cuts], [*cuts, length])]
-
-
-def _chunks(part: Part) -> Iterator[tuple[bytes, bool]]:
-    """XML from the part's start on; False beside what no longer belongs to it."""
-    with files.open_read(part.path) as stream:
-        if part.path.endswith(".bz2"):
-            yield from bzip2.read_blocks(stream, part.start, part.end, part.path)
-            return
-        stream.seek(part.start)
-        left = part.size
-        while data := stream.read(min(_READ, left) if left > 0 else _READ):
-            yield data, left > 0
-            left -= len(data)
 
 
 def page_xml(chunks: Iterable[tuple[bytes, bool]], name: str) -> Iterator[bytes | None]:
@@ -207,7 +166,7 @@ def article(xml: bytes) -> tuple[str, str] | str:
 
 def articles(part: Part, counts: Counter) -> Iterator[tuple[str, str]]:
     """(title, wikitext) of the part's articles, in the dump's order. Pages and drops are added to `counts`."""
-    for xml in page_xml(_chunks(part), part.path):
+    for xml in page_xml(chunks(part), part.path):
         counts["pages"] += 1
         found = "page too long" if xml is None else article(xml)
         if isinstance(found, str):

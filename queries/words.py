@@ -18,8 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from queries import spill
+from queries.parts import Part
 from queries.titles import title_key
-from queries.wikipedia import Part, articles
+from queries.wikipedia import articles
 from queries.wikitext import to_text
 from wit_builder import files
 from wit_builder.hashing import file_of

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from queries import wikipedia
+from queries.parts import plan
 from tests.queries.dumps import HEAD, dump, multistream, page
 from wit_builder.errors import UserError
 
@@ -19,9 +20,9 @@ PAGES = [
 ]
 
 
-def read(path, part_bytes, streams=None):
+def read(path, part_bytes, streams=()):
     counts = Counter()
-    return [found for part in wikipedia.plan(str(path), part_bytes, streams) for found in wikipedia.articles(part, counts)], counts
+    return [found for part in plan(str(path), part_bytes, streams) for found in wikipedia.articles(part, counts)], counts
 
 
 @pytest.fixture(scope="module")
