@@ -16,6 +16,7 @@ from wit_builder import files
 from wit_builder.errors import UserError
 
 _READ = 1 << 20
+_LEAST = 64  # bytes of a part: the first one must hold the start of a bz2 file's first block
 _RATIO = {"bz2": 4, ".gz": 4}  # decompressed bytes a stored byte, about
 
 
@@ -40,7 +41,7 @@ class Part:
 def plan(path: str, content_bytes: int, places: Sequence[int] = ()) -> list[Part]:
     """Cut a file into parts of about `content_bytes` decompressed; at the given places only, where there are any."""
     length = files.size(path)
-    step = max(1, content_bytes // _RATIO.get(path[-3:], 1))
+    step = max(_LEAST, content_bytes // _RATIO.get(path[-3:], 1))
     cuts: list[int] = []
     if path.endswith(".gz"):
         pass

@@ -9,7 +9,7 @@ SYNSETS = {
         b"03082979 06 n 02 computer 0 computing_machine 0 000 | a machine for performing calculations  ",
     ],
     "data.verb": [b"01926311 38 v 02 run 0 hunt_down 0 000 02 + 01 00 + 02 00 | move fast  "],
-    "data.adj": [b"00014490 00 a 01 galore(ip) 0 000 | in great numbers  ", b"00014858 00 s 02 well(p) 0 DOG 1 000 | healthy  "],
+    "data.adj": [b"00014490 00 a 01 galore(ip) 0 000 | in great numbers  ", b"00014858 00 s 02 well(p) 0 DOG 1 001 & 00014490 a 0000 | healthy  "],
     "data.adv": [b"00011093 02 r 02 well 0 good 0 000 | in a good way  "],
 }
 
@@ -18,4 +18,33 @@ def write(folder) -> str:
     folder.mkdir(parents=True)
     for name, lines in SYNSETS.items():
         (folder / name).write_bytes(LICENCE + b"".join(line + b"\n" for line in lines))
+    return str(folder)
+
+
+def write_for_nltk(folder) -> str:
+    """The same as a corpus of NLTK, which finds synsets by their place in the file and through the index files."""
+    write(folder)
+    (folder / "lexnames").write_text("".join(f"{number:02d}\tlex{number}\t1\n" for number in range(45)))
+    (folder / "index.sense").write_text("")
+    places = {}
+    for name, lines in SYNSETS.items():
+        place = len(LICENCE)
+        for line in lines:
+            places[line[:8]] = b"%08d" % place
+            place += len(line) + 1
+    for name, lines in SYNSETS.items():
+        part = name.removeprefix("data.")
+        index: dict[str, list[str]] = {}
+        for line in lines:
+            fields = line.decode().split(" ")
+            for lemma in fields[4 : 4 + 2 * int(fields[3]) : 2]:
+                index.setdefault(lemma.split("(")[0].lower(), []).append(places[line[:8]].decode())
+        pos = {"noun": "n", "verb": "v", "adj": "a", "adv": "r"}[part]
+        rows = [f"{lemma} {pos} {len(found)} 0 {len(found)} 0 {' '.join(found)}  \n" for lemma, found in sorted(index.items())]
+        (folder / f"index.{part}").write_text("  1 licence\n" + "".join(rows))
+        (folder / f"{part}.exc").write_text("")
+        data = b"".join(line + b"\n" for line in lines)
+        for old, new in places.items():
+            data = data.replace(old, new)
+        (folder / name).write_bytes(LICENCE + data)
     return str(folder)
