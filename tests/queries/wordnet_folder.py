@@ -9,7 +9,10 @@ SYNSETS = {
         b"03082979 06 n 02 computer 0 computing_machine 0 000 | a machine for performing calculations  ",
     ],
     "data.verb": [b"01926311 38 v 02 run 0 hunt_down 0 000 02 + 01 00 + 02 00 | move fast  "],
-    "data.adj": [b"00014490 00 a 01 galore(ip) 0 000 | in great numbers  ", b"00014858 00 s 02 well(p) 0 DOG 1 001 & 00014490 a 0000 | healthy  "],
+    "data.adj": [
+        b"00014490 00 a 01 galore(ip) 0 000 | in great numbers  ",
+        b"00014858 00 s 02 well(p) 0 DOG 1 001 & 00014490 a 0000 | healthy  ",
+    ],
     "data.adv": [b"00011093 02 r 02 well 0 good 0 000 | in a good way  "],
 }
 
@@ -27,7 +30,7 @@ def write_for_nltk(folder) -> str:
     (folder / "lexnames").write_text("".join(f"{number:02d}\tlex{number}\t1\n" for number in range(45)))
     (folder / "index.sense").write_text("")
     places = {}
-    for name, lines in SYNSETS.items():
+    for lines in SYNSETS.values():
         place = len(LICENCE)
         for line in lines:
             places[line[:8]] = b"%08d" % place
