@@ -16,6 +16,7 @@ from queries.words import read_vocabulary
 from wit_builder import files, tables
 from wit_builder.errors import UserError
 from wit_builder.outputs import Output
+from wit_builder.parallel import close_pool
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Finishing:
             return files.read_json(self.output.file("manifest.json"))  # a runner may do this step again
         if self.partitions["title"] and not totals.get("page-view lines"):
             raise UserError("no page views of the project in --pageviews", fix="check --project and the files' format")
+        close_pool()  # the list is made in this process: the workers' memory is of no more use
         words = self._words()
         needed = (self.cuts.size or sum(totals.values())) + len(words)
         bigrams = self._candidates("bigram", report.histogram(totals, "pmi"), lambda step: step / report.PMI_BINS, needed)

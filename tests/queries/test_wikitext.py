@@ -51,8 +51,8 @@ def test_made_cases(wikitext, expected):
 
 MARKUP = [
     "{{", "}}", "{{{", "}}}", "[[", "]]", "[", "]", "|", "\n", "{|", "|}", "\n|-", "\n|", "\n!", "''", "'''", "<b>", "</b>", "<ref>",
-    "</ref>", "<br>", "<nowiki>", "</nowiki>", "<!--", "-->", "<math>", "</math>", "[http://a.b ", "&amp;", "&#x41;", "=", "word", "ünï", " ",
-    "<", "&",
+    "</ref>", "<br>", "<nowiki>", "</nowiki>", "<!--", "-->", "<math>", "</math>", "[http://a.b ", "&amp;", "&#x41;", "=", "word", "ünï",
+    " ", "<", "&",
 ]  # fmt: skip
 
 
