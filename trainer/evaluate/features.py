@@ -6,9 +6,11 @@ from before the projection, `embedding.f32` [n, e] of unit length. It is renamed
 
 from __future__ import annotations
 
+import glob
 import itertools
 import json
 import os
+import time
 import uuid
 from collections import deque
 from collections.abc import Iterator
@@ -160,6 +162,7 @@ def extract(encoder: Encoder, evaluation_set: EvaluationSet, split: str, cache: 
     stamp = (FORMAT, encoder.identity, evaluation_set.fingerprint(split, times=True), evaluation_set.name, split)
     folder = os.path.join(cache, f"images-{hash64(*map(str, stamp)):016x}")
     if not os.path.isdir(folder):
+        _remove_abandoned(folder)
         temporary = f"{folder}.tmp-{uuid.uuid4().hex[:12]}"
         os.makedirs(temporary)
         try:
@@ -170,6 +173,14 @@ def extract(encoder: Encoder, evaluation_set: EvaluationSet, split: str, cache: 
         finally:
             files.remove(temporary)
     return load(folder)
+
+
+def _remove_abandoned(folder: str) -> None:
+    """Remove what killed runs left of this split: temporary folders that nobody has written to for an hour."""
+    for left in glob.glob(f"{glob.escape(folder)}.tmp-*"):
+        changed = max((os.path.getmtime(path) for path in [left, *glob.glob(f"{glob.escape(left)}/*")]), default=0)
+        if time.time() - changed > 3600:
+            files.remove(left)
 
 
 def _extract_to(folder: str, encoder: Encoder, evaluation_set: EvaluationSet, split: str, threads: int) -> None:

@@ -166,6 +166,19 @@ def test_set_without_a_usable_image(vit, squares, run, tmp_path):
     assert not [path for path in (tmp_path / "cache").iterdir() if "tmp" in path.name]
 
 
+def test_what_a_killed_run_left_is_removed_once_it_is_old(vit, colours, run, tmp_path):
+    flags = ["--checkpoint", vit, "--eval", f"colours={colours}"]
+    run(main, *flags, output="one")
+    (cached,) = (tmp_path / "cache").glob("images-*")
+    old, fresh = Path(f"{cached}.tmp-1"), Path(f"{cached}.tmp-2")
+    cached.rename(old)
+    fresh.mkdir()
+    for path in (*old.iterdir(), old):
+        os.utime(path, (0, 0))
+    run(main, *flags, output="two")
+    assert cached.exists() and fresh.exists() and not old.exists()
+
+
 def test_command_as_a_process_that_finds_features_in_the_cache(vit, colours, run, tmp_path):
     flags = ["--checkpoint", vit, "--eval", f"colours={colours}"]
     whole, printed = run(main, *flags, output="one")
