@@ -27,8 +27,11 @@ _ORDER = [("uid", "ascending"), ("page_url", "ascending"), ("source_file", "asce
 
 
 def partitions_for(input_bytes: int) -> int:
-    """How many partitions, and so output files, an input of this size gets."""
-    return min(MAX_PARTITIONS, max(1, math.ceil(input_bytes / PARTITION_BYTES)))
+    """How many partitions, and so output files, an input of this size gets: a power of two.
+
+    `balance_pairs` cuts the pool by the same rule into a power of two of parts, so that a part is some whole files.
+    """
+    return min(MAX_PARTITIONS, 1 << (max(1, math.ceil(input_bytes / PARTITION_BYTES)) - 1).bit_length())
 
 
 def partition_of(uids: pa.Array, partitions: int) -> np.ndarray:

@@ -61,7 +61,7 @@ def test_nothing_gives_an_empty_part(tmp_path):
 
 
 def test_partitions_follow_the_input_s_size():
-    assert [partitions_for(size) for size in (0, 1, PARTITION_BYTES, PARTITION_BYTES + 1, 10**15)] == [1, 1, 1, 2, 4096]
+    assert [partitions_for(size) for size in (0, 1, PARTITION_BYTES, 5 * PARTITION_BYTES, 10**15)] == [1, 1, 1, 8, 4096]
 
 
 def test_hosts(tmp_path):
