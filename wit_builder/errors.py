@@ -27,6 +27,7 @@ class UserError(Exception):
 
 # Beam hands an error of a worker back as text: the traceback, with its own annotation at the end.
 _IN_TRACEBACK = re.compile(r"(?:wit_builder\.errors\.)?UserError: (.+?)(?: \[while running .*)?$", re.MULTILINE)
+_INTERRUPT = re.compile(r"^(?:RuntimeError: )?KeyboardInterrupt(?: \[while running .*)?$", re.MULTILINE)
 _NO_SPACE = re.compile(r"OSError: \[Errno 28\] ([^\n]*?)(?: \[while running .*)?$", re.MULTILINE)
 
 
@@ -60,8 +61,16 @@ def exit_with(main: Callable[[], int | None]) -> NoReturn:
         print("interrupted: run the same command again to go on", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
+        if _interrupted(error):
+            print("interrupted: run the same command again to go on", file=sys.stderr)
+            sys.exit(130)
         message = user_message(error)
         if message is None:
             raise
         print(f"error: {message}", file=sys.stderr)
         sys.exit(1)
+
+
+def _interrupted(error: BaseException) -> bool:
+    """Whether Ctrl-C is behind the error: Beam makes a RuntimeError of one that meets it inside a step."""
+    return isinstance(error.__cause__ or error.__context__, KeyboardInterrupt) or bool(_INTERRUPT.search(str(error)))

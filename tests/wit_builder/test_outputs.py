@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from wit_builder.errors import UserError, user_message
+from wit_builder.errors import UserError, exit_with, user_message
 from wit_builder.outputs import Output
 
 
@@ -45,3 +45,13 @@ def test_user_message_is_found_in_a_worker_s_traceback():
     error = RuntimeError("Traceback …\nwit_builder.errors.UserError: a.warc: broken (fix it) [while running 'Read-ptransform-3']\n")
     assert user_message(error) == "a.warc: broken (fix it)"
     assert user_message(ValueError("a bug")) is None
+
+
+def test_an_interrupt_inside_a_step_of_beam_is_an_interrupt(capsys):
+    def main():
+        raise RuntimeError("Traceback …\nKeyboardInterrupt [while running 'Match/Run on local processes']\n")
+
+    with pytest.raises(SystemExit) as ended:
+        exit_with(main)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "interrupted: run the same command again to go on\n"

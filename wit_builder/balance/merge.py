@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 
 from wit_builder import files, tables
@@ -29,6 +31,8 @@ def check_queries(queries: str) -> None:
 
 def prepare(queries: str, folder: str, seed: int) -> None:
     """Write the matcher and the salts of a query list into the folder of spill files."""
+    if sys.stderr.isatty():
+        print("building the matcher (the first run on a machine also compiles it, some ten seconds)", file=sys.stderr)
     token_lists = tables.read_table(queries, ["tokens"])["tokens"].to_pylist()
     matcher = QueryMatcher.from_tokens(token_lists)
     matcher.match(["compiled here, before there are several processes to do it"])
