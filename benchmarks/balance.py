@@ -192,7 +192,7 @@ def main() -> None:
     mean, deviation = expected_kept(flags.folder, matched, flags.cap)
     off = (counts["balanced pairs"] - mean) / deviation
     print(f"expected to keep {mean:,.0f} pairs, deviation {deviation:,.0f}: {off:+.2f} deviations off")
-    sys.exit(abs(off) > 5)
+    sys.exit(bool(abs(off) > 5))
 
 
 if __name__ == "__main__":

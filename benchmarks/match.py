@@ -118,7 +118,7 @@ class Peer:
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         built = self.ask({"queries": queries, "texts": texts})
-        print(f"pyahocorasick: built in {built['seconds']:.1f} s, process of {built['megabytes']:.0f} MB")
+        print(f"pyahocorasick: built in {built['seconds']:.1f} s")
 
     def ask(self, message: dict) -> dict:
         self.process.stdin.write(json.dumps(message) + "\n")

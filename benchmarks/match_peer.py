@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -22,8 +21,7 @@ def main() -> None:
     for number, query in enumerate(job["queries"]):
         automaton.add_word(f" {normal_form(query)} ", number)
     automaton.make_automaton()
-    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"seconds": time.process_time() - start, "megabytes": megabytes}), flush=True)
+    print(json.dumps({"seconds": time.process_time() - start}), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for line in sys.stdin:
             texts = job["texts"][json.loads(line)["run"]]
