@@ -79,10 +79,10 @@ def encode(picture: Image.Image, form: str, quality: int = 88) -> bytes:
 def _ground(name: str, size: tuple[int, int], g: np.random.Generator) -> Image.Image:
     """A ground of its own: a smooth random field between two tones that vary, and marks of its kind."""
     _, first, second = GROUNDS[name]
-    tones = np.array([first, second], float) + g.normal(0, 9, (2, 3))
-    cells = int(g.integers(3, 8))
+    tones = np.array([first, second], float) + g.normal(0, 14, (2, 3))
+    cells = int(g.integers(4, 7))
     field = g.random((cells, cells, 1))
-    small = tones[0] + field * (tones[1] - tones[0]) + g.normal(0, 10, (cells, cells, 3))
+    small = tones[0] + field * (tones[1] - tones[0]) + g.normal(0, 30, (cells, cells, 1)) + g.normal(0, 12, (cells, cells, 3))
     picture = Image.fromarray(np.clip(small, 0, 255).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
     pen = ImageDraw.Draw(picture)
     dark = tuple(int(v) for v in np.clip(tones[0] * 0.86, 0, 255))
@@ -116,7 +116,7 @@ def _clutter(picture: Image.Image, g: np.random.Generator) -> None:
     pen = ImageDraw.Draw(picture, "RGBA")
     for _ in range(int(g.integers(5, 12))):
         grey = g.integers(40, 216) + g.integers(-26, 27, 3)
-        tone = (*(int(v) for v in np.clip(grey, 0, 255)), int(g.integers(40, 120)))
+        tone = (*(int(v) for v in np.clip(grey, 0, 255)), int(g.integers(70, 190)))
         x, y = g.uniform(-0.1, 1.1) * width, g.uniform(-0.1, 1.1) * height
         w, h = g.uniform(0.05, 0.4) * width, g.uniform(0.05, 0.4) * height
         kind = int(g.integers(3))
@@ -133,10 +133,10 @@ def _places(count: int, size: tuple[int, int], g: np.random.Generator) -> list[t
     """Centres in pixels and radii as shares of the shorter side; several stand side by side, shuffled a little."""
     width, height = size
     if count == 1:
-        radius = g.uniform(0.22, 0.42)
-        reach = radius * min(size) * 0.85
+        radius = g.uniform(0.3, 0.44)
+        reach = radius * min(size)
         return [(g.uniform(reach, width - reach), g.uniform(reach, height - reach), radius)]
-    radius = g.uniform(0.19, 0.25) if count == 2 else g.uniform(0.15, 0.2)
+    radius = g.uniform(0.22, 0.27) if count == 2 else g.uniform(0.17, 0.21)
     along = (np.arange(count) + 0.5) / count + g.normal(0, 0.03, count)
     across = g.uniform(0.28, 0.72, count)
     return [(a * width, b * height, radius) if width >= height else (b * width, a * height, radius) for a, b in zip(along, across)]
@@ -153,7 +153,7 @@ def _thing(
 ) -> None:
     """Draw one thing onto the picture; `centre` and `radius` in pixels."""
     width, height = picture.size
-    turn = np.radians(g.normal(0, 60 if name in ("arrow", "key", "star", "flower", "ring", "moon") else 11))
+    turn = np.radians(g.normal(0, 40 if name in ("arrow", "key", "star", "flower", "ring", "moon") else 9))
     stretch = np.array([1, g.uniform(0.85, 1.15)]) * (g.choice([-1, 1]), 1)
     rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
     polygons = [(fills, (points * stretch) @ rotation * radius + centre) for fills, points in outline(name, g)]

@@ -49,7 +49,7 @@ GROUNDS: dict[str, tuple[str, tuple[int, int, int], tuple[int, int, int]]] = {
     "clouds": ("in the clouds", (158, 178, 200), (214, 222, 232)),
 }
 
-COUNTS: dict[int, tuple[str, float]] = {1: ("a", 7.0), 2: ("two", 1.6), 3: ("three", 1.4)}
+COUNTS: dict[int, tuple[str, float]] = {1: ("a", 8.0), 2: ("two", 1.2), 3: ("three", 0.8)}
 
 # Languages of the web that the English query list does not know: (adjective, noun) per colour and thing.
 GERMAN = {

@@ -24,7 +24,7 @@ from wit_builder.parallel import run_tasks
 from wit_builder.progress import progress
 
 MADE = "world.json"
-WORLD_VERSION = 1  # raise it when the same seed gives another world
+WORLD_VERSION = 2  # raise it when the same seed gives another world
 
 
 @dataclass(frozen=True)
