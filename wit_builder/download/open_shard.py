@@ -16,7 +16,7 @@ from wit_builder.download.summary import shard_statistics
 from wit_builder.shards import ShardPaths, ShardRow, write_shard
 from wit_builder.tables import read_table
 
-_KEPT_IN_MEMORY = 32_000_000  # bytes of a shard's images; what exceeds this waits in a temporary file
+_KEPT_IN_MEMORY = 4_000_000  # bytes of a shard's images; what exceeds this waits in a temporary file
 
 
 @dataclass

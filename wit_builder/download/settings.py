@@ -37,7 +37,7 @@ class FetchSettings:
 
     agent: str = AGENT
     contact: str = ""
-    in_flight: int = 128
+    in_flight: int = 64
     timeout: float = 20.0
     connect_timeout: float = 8.0
     retries: int = 2
