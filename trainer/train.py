@@ -62,6 +62,7 @@ def _train(config: TrainConfig, ranks: processes.Ranks, resume: str, dry_run: bo
     # Data: which samples there are. The first process looks, and tells the others.
     if not config.shards or not (config.output or dry_run):
         raise UserError("trainer train needs --shards and --output", fix="see trainer train --help")
+    model_config(config.model)  # a wrong name is told before the folder is claimed
     if config.batch_size % ranks.count:
         raise UserError(f"a batch of {config.batch_size} does not divide among {ranks.count} processes", fix="change --batch-size")
     workers = config.workers if config.workers >= 0 else max(1, min(8, available_cores() // _local_processes()))
