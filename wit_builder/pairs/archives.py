@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
 from fastwarc.warc import WarcRecord
-from zlib_ng import zlib_ng
+from isal import isal_zlib
 
-BLOCK = 1 << 18  # bytes read from the file at once
+BLOCK = 1 << 16  # bytes read from the file at once
 INFLATED = 1 << 20  # bytes inflated at once
 MAX_BODY = 16 << 20  # bytes of a record that are kept: pages are far smaller, and Common Crawl cuts them far earlier
 MAX_HEADER = 1 << 16
@@ -75,13 +75,18 @@ def read_records(
             at_end = not file.peek(1)
             on_fault(CUT_OFF if at_end and _GZIP.startswith(start_bytes) else BROKEN_MEMBER, start)
             continue
+        whole = _small_member(file, max_body)
+        if whole is not None:
+            if whole[0] in kinds:
+                yield Record(start, whole[1], False)
+            continue
         member = _Member(file)
         broken = False
         try:
             yield from _Records(member, start, kinds, on_fault, max_body)
             while member.read():
                 pass
-        except zlib_ng.error:
+        except isal_zlib.error:
             broken = True
         if broken or member.cut:
             # A broken member may run on through those after it before that shows, even to the end of the file.
@@ -94,14 +99,39 @@ def read_records(
             file.skip_zeros()
 
 
+def _small_member(file: _File, max_body: int) -> tuple[bytes, WarcRecord] | None:
+    """Kind and record of a member that is at hand as a whole and holds one sound record, as nearly all do; and go past it.
+
+    None, and nothing moved, where there is more to it.
+    """
+    inflater = isal_zlib.decompressobj(31)
+    try:
+        data = inflater.decompress(file.ahead, min(INFLATED, max_body))
+    except isal_zlib.error:
+        return None
+    header = _HEADER.match(data) if inflater.eof else None
+    if not header:
+        return None
+    length, kind = _LENGTH.search(data, 0, header.end()), _TYPE.search(data, 0, header.end())
+    if not (length and kind) or header.end() + int(length[1]) + 4 != len(data) or not data.endswith(b"\r\n\r\n"):
+        return None
+    try:
+        record = WarcRecord.from_bytes(data[:-4])
+    except OSError:
+        return None
+    file.give_back(inflater.unused_data)
+    file.skip_zeros()
+    return kind[1].lower(), record
+
+
 def _begins_record(file: _File) -> bool:
     """Whether the gzip member here inflates to the start of a record, or the file ends before that shows."""
     compressed = file.peek(4096)
     try:
-        start = zlib_ng.decompressobj(31).decompress(compressed, 64)
-    except zlib_ng.error:
+        start = isal_zlib.decompressobj(31).decompress(compressed, 64)
+    except isal_zlib.error:
         return False
-    return _BLANK.sub(b"", start, count=1).startswith(b"WARC/") or (not start and len(compressed) < 4096)
+    return _BLANK.sub(b"", start, count=1).startswith(b"WARC/") or (not start and len(compressed) < 18)
 
 
 def _seek_member(file: _File) -> None:
@@ -174,17 +204,17 @@ class _Member:
     """One gzip member, inflated as it is read. `ended`: to its end, checksum right; `cut`: the file ended first."""
 
     def __init__(self, file: _File) -> None:
-        self.file, self.inflater = file, zlib_ng.decompressobj(31)
+        self.file, self.inflater = file, isal_zlib.decompressobj(31)
         self.begin, self.inflated = file.position, 0
         self.ended = self.cut = self.bomb = False
 
     def read(self) -> bytes:
-        """The next bytes, a megabyte at most; empty at the end. Raises zlib_ng.error where the member is broken."""
+        """The next bytes, a megabyte at most; empty at the end. Raises isal_zlib.error where the member is broken."""
         while not (self.ended or self.cut):
             if self.inflated > max(BOMB, BOMB_RATIO * (self.file.position - self.begin)):
                 self.bomb = True
                 self.file.give_back(self.inflater.unconsumed_tail)
-                raise zlib_ng.error("inflates without end")
+                raise isal_zlib.error("inflates without end")
             compressed = self.inflater.unconsumed_tail or self.file.take()
             if not compressed:
                 self.cut = True
@@ -273,6 +303,7 @@ class _Records:
 
     def _skip_blank(self) -> bool:
         """Skip blank lines; whether anything follows."""
+        self._have(INFLATED)  # most members are whole then, and nothing more need be read
         while self._have(1):
             self.place = _BLANK.match(self.data, self.place).end()
             if self.place < len(self.data):

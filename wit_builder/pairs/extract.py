@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from zlib_ng import zlib_ng
+from isal import isal_zlib
 
 from wit_builder import files
 from wit_builder.errors import UserError
@@ -102,11 +102,11 @@ class _Reading:
             data = stream.read(MAX_PAGE)
         if data.startswith(b"\x1f\x8b"):
             try:
-                inflater = zlib_ng.decompressobj(31)
+                inflater = isal_zlib.decompressobj(31)
                 data = inflater.decompress(data, MAX_PAGE)
                 if not inflater.eof and not inflater.unconsumed_tail:
                     self._fault(source, 0, archives.CUT_OFF)
-            except zlib_ng.error:
+            except isal_zlib.error:
                 self._fault(source, 0, archives.BROKEN_MEMBER)
                 return
         base = self.extract.base_url

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from wit_builder import files
 from wit_builder.errors import UserError
+from wit_builder.pairs.archives import NotAnArchive, read_records
 
 _ARCHIVE = re.compile(r"\.(?:warc|wat)(?:\.gz)?$", re.IGNORECASE)
 _HTML = re.compile(r"\.(?:html?|xhtml|shtml)(?:\.gz)?$", re.IGNORECASE)
@@ -60,7 +61,19 @@ def find_sources(patterns: Sequence[str], prefix: str | None = None) -> list[Sou
         for path, name in _expand(pattern, prefix):
             if path not in found:
                 found[path] = Source(path, name, _ARCHIVE.search(path) is not None, files.size(path))
+    for source in found.values():
+        if source.archive and not files.is_remote(source.path):
+            _check(source)
     return sorted(found.values(), key=lambda source: (source.name, source.path))
+
+
+def _check(source: Source) -> None:
+    """Tell at once, before the output folder is touched, of a local file that is no archive. Workers find out for others."""
+    with files.open_read(source.path) as stream:
+        try:
+            next(read_records(stream, frozenset((b"warcinfo", b"response", b"resource", b"metadata")), lambda what, offset: None), None)
+        except NotAnArchive as error:
+            raise UserError("not a WARC file", where=source.path, fix="check the path, or get the file again") from error
 
 
 def _expand(pattern: str, prefix: str | None) -> Iterable[tuple[str, str]]:

@@ -18,9 +18,8 @@ MAX_TEXT = 8192  # characters after white space is collapsed; longer ones are st
 
 # What scripts replace once the reader scrolls there. Names alone decide, so that HTML and WAT agree.
 _PLACEHOLDER = re.compile(
-    r"""(?:^|/)(?:(?:blank|clear|dummy|empty|gr[ae]y|lazy|lazy[-_]?load(?:er|ing)?|load(?:er|ing)|pixel|placeholder|spacer|
-        trans|transparent|white|1x1|1px)(?:[-_](?:1x1|placeholder|image|img|pixel))?|lazy[-_]?placeholder)
-        \.(?:gif|png|svg)(?:$|[?#])""",
+    r"""(?:(?:blank|clear|dummy|empty|gr[ae]y|lazy|lazy[-_]?load(?:er|ing)?|load(?:er|ing)|pixel|placeholder|spacer|trans|
+        transparent|white|1x1|1px)(?:[-_](?:1x1|placeholder|image|img|pixel))?|lazy[-_]?placeholder)\.(?:gif|png|svg)(?:[?#]|$)""",
     re.IGNORECASE | re.VERBOSE,
 )
 
@@ -55,8 +54,15 @@ def is_placeholder(src: str) -> bool:
     >>> is_placeholder("/img/blank.gif"), is_placeholder("/img/blanket.jpg")
     (True, False)
     """
+    start = src[:5].lower()
+    if start == "http:" or start == "https":
+        return _is_spacer(src)
     start = src.lstrip()[:11].lower()
-    return not start or start.startswith(("#", "data:", "about:", "javascript:")) or _PLACEHOLDER.search(src) is not None
+    return not start or start.startswith(("#", "data:", "about:", "javascript:")) or _is_spacer(src)
+
+
+def _is_spacer(src: str) -> bool:
+    return _PLACEHOLDER.match(src, src.split("?", 1)[0].rfind("/") + 1) is not None
 
 
 def choose_url(image: Image) -> tuple[str, str]:
@@ -68,30 +74,34 @@ def choose_url(image: Image) -> tuple[str, str]:
             return other, ""
     if image.src is None:
         return "", "no_url"
-    return (image.src, "") if not _PLACEHOLDER.search(image.src) else ("", "url_placeholder")
+    return (image.src, "") if not _is_spacer(image.src) else ("", "url_placeholder")
 
 
 def pairs_of(page: Page, sources: Sequence[str] = ("alt",)) -> tuple[list[tuple[str, str, str]], Counter]:
-    """Pairs of a page as (url, text, text source), and counts of candidates and of drops by reason.
+    """Pairs of a page as (url, text, text source), and counts of drops by reason.
 
     An image is a candidate once for each wanted text source that it has, and once where it has none.
     """
     base = base_url(page.url, page.base_href)
     pairs: list[tuple[str, str, str]] = []
-    counts: Counter = Counter()
+    drops: Counter = Counter()
     for image in page.images:
-        texts = [(source, image.texts[source]) for source in sources if source in image.texts]
+        texts = [(source, clean(image.texts[source])) for source in sources if source in image.texts]
         if not texts:
-            counts["text_missing"] += 1
+            drops["text_missing"] += 1
             continue
-        url, reason = choose_url(image)
-        if not reason:
-            url, reason = image_url(url, base)
-        for source, raw in texts:
-            text = clean(raw)
-            why = ("" if text else "text_empty") or reason or ("text_too_long" if len(text) > MAX_TEXT else "")
+        url = reason = ""
+        for source, text in texts:
+            if not text:
+                drops["text_empty"] += 1
+                continue
+            if not url and not reason:
+                url, reason = choose_url(image)
+                if not reason:
+                    url, reason = image_url(url, base)
+            why = reason or ("text_too_long" if len(text) > MAX_TEXT else "")
             if why:
-                counts[why] += 1
+                drops[why] += 1
             else:
                 pairs.append((url, text, source))
-    return pairs, counts
+    return pairs, drops

@@ -69,11 +69,12 @@ def host_of(url: str) -> str:
 
 
 def _parse(text: str, base: can_ada.URL | None) -> can_ada.URL | None:
-    text = _SURROGATE.sub("\ufffd", text)
     try:
         return can_ada.parse(text) if base is None else base + text
     except ValueError:
         return None
+    except TypeError:  # a lone surrogate, which has no UTF-8
+        return _parse(_SURROGATE.sub("\ufffd", text), base)
 
 
 def _escape(found: re.Match) -> str:
