@@ -134,6 +134,8 @@ def compare_html(arguments: argparse.Namespace) -> None:
     with open(arguments.warc, "rb") as stream:
         for _, record, _ in archives.read_records(stream, frozenset((b"response",)), print):
             record.parse_http(auto_decode="all")
+            if record.http_headers is None:
+                continue  # DNS records
             body = record.reader.read()
             if is_html(record.http_headers.get("Content-Type") or "", body):
                 pages.append(to_utf8(body, record.http_headers.get("Content-Type")))
