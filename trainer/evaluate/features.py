@@ -32,6 +32,7 @@ from wit_builder.parallel import available_cores
 from wit_builder.progress import progress
 
 FORMAT = 1  # raise it when the same inputs give other files
+ROWS_AT_A_TIME = 16_384
 
 ROWS = pa.schema([
     ("eval_key", pa.string()),
@@ -191,17 +192,20 @@ def _extract_to(folder: str, encoder: Encoder, evaluation_set: EvaluationSet, sp
     def batches(features_file, embedding_file) -> Iterator[pa.RecordBatch]:
         nonlocal widths
         found = pictures(evaluation_set.examples(split, skipped), encoder.loaded.preprocessing, skipped, threads)
+        rows: list[dict] = []  # few large Arrow batches: many small ones between large tensors leave the heap in pieces
         with progress(label, None, "image") as line:
-            while True:
-                batch = list(itertools.islice(found, encoder.batch_size))
-                if not batch:
-                    return
+            while batch := list(itertools.islice(found, encoder.batch_size)):
                 features, embedding = encoder.embed_images(np.stack([pixels for _, pixels in batch]))
                 widths = features.shape[1], embedding.shape[1]
                 features_file.write(features.astype("<f4").tobytes())
                 embedding_file.write(embedding.astype("<f4").tobytes())
                 line.update(len(batch))
-                yield pa.RecordBatch.from_pylist([_row(example) for example, _ in batch], ROWS)
+                rows += [_row(example) for example, _ in batch]
+                if len(rows) >= ROWS_AT_A_TIME:
+                    yield pa.RecordBatch.from_pylist(rows, ROWS)
+                    rows = []
+        if rows:
+            yield pa.RecordBatch.from_pylist(rows, ROWS)
 
     rows = os.path.join(folder, "rows.parquet")
     with open(os.path.join(folder, "features.f32"), "wb") as one, open(os.path.join(folder, "embedding.f32"), "wb") as other:
