@@ -37,12 +37,11 @@ class Size:
     detector_steps: int
     detector_batch: int
     epochs: int
-    batch: int
 
 
 SIZES = {
     "demo": Size(queries=400, cap=120, pairs_per_shard=400, detector_steps=100, detector_batch=64, epochs=24, batch=128),
-    "small": Size(queries=400, cap=20, pairs_per_shard=100, detector_steps=4, detector_batch=16, epochs=1, batch=32),
+    "small": Size(queries=400, cap=20, pairs_per_shard=100, detector_steps=4, detector_batch=16, epochs=1),
 }
 
 
@@ -79,8 +78,9 @@ def steps(folder: str, seed: int, scale: str, workers: int | None) -> list[Step]
             "--cap", str(size.cap), "--seed", str(seed), *common, "--output", path("balanced"),
         )),
         Step("download_images", (
-            "pipelines.download_images", "--pairs", path("balanced"), "--image-size", "96", "--pairs-per-shard", str(size.pairs_per_shard),
-            "--map-host", f"sample.invalid:80=127.0.0.1:{PORT}", "--allow-private-hosts", "--host-rate", "0", "--host-connections", "0",
+            "pipelines.download_images", "--pairs", path("balanced"), "--image-size", "96", "--resize-mode", "keep_ratio",
+            "--pairs-per-shard", str(size.pairs_per_shard), "--map-host", f"sample.invalid:80=127.0.0.1:{PORT}", "--allow-private-hosts",
+            "--host-rate", "0", "--host-connections", "0",
             *common, "--output", path("shards"),
         ), served=True),
         Step("dedup train", (
@@ -93,7 +93,7 @@ def steps(folder: str, seed: int, scale: str, workers: int | None) -> list[Step]
         )),
         Step("trainer train", (
             "trainer", "train", "--shards", path("shards"), "--model", "tiny", "--epochs", str(size.epochs),
-            "--batch-size", str(size.batch), "--seed", str(seed), "--resume", "auto", "--output", path("model"),
+            "--batch-size", "32", "--learning-rate", "0.001", "--seed", str(seed), "--resume", "auto", "--output", path("model"),
         )),
         Step("trainer zero-shot", (
             "trainer", "zero-shot", "--checkpoint", path("model", "model.safetensors"), *sets,

@@ -45,9 +45,9 @@ def make_scene(key: str, *, thing: str | None = None, colour: str | None = None)
 
 
 def draw(scene: Scene) -> Image.Image:
-    """The scene's picture, RGB, 110 to 190 pixels a side."""
+    """The scene's picture, RGB, 120 to 175 pixels a side."""
     g = chance("picture", scene.key)
-    size = int(g.integers(110, 191)), int(g.integers(110, 191))
+    size = int(g.integers(120, 176)), int(g.integers(120, 176))
     large = size[0] * DRAWN_SCALE, size[1] * DRAWN_SCALE
     picture = _ground(scene.ground, large, g)
     _clutter(picture, g)
@@ -133,9 +133,8 @@ def _places(count: int, size: tuple[int, int], g: np.random.Generator) -> list[t
     """Centres in pixels and radii as shares of the shorter side; several stand side by side, shuffled a little."""
     width, height = size
     if count == 1:
-        radius = g.uniform(0.3, 0.44)
-        reach = radius * min(size)
-        return [(g.uniform(reach, width - reach), g.uniform(reach, height - reach), radius)]
+        radius = g.uniform(0.34, 0.46)
+        return [(g.uniform(0.42, 0.58) * width, g.uniform(0.42, 0.58) * height, radius)]
     radius = g.uniform(0.22, 0.27) if count == 2 else g.uniform(0.17, 0.21)
     along = (np.arange(count) + 0.5) / count + g.normal(0, 0.03, count)
     across = g.uniform(0.28, 0.72, count)
@@ -153,7 +152,7 @@ def _thing(
 ) -> None:
     """Draw one thing onto the picture; `centre` and `radius` in pixels."""
     width, height = picture.size
-    turn = np.radians(g.normal(0, 40 if name in ("arrow", "key", "star", "flower", "ring", "moon") else 9))
+    turn = np.radians(g.normal(0, 25 if name in ("arrow", "key", "star", "flower", "ring", "moon") else 7))
     stretch = np.array([1, g.uniform(0.85, 1.15)]) * (g.choice([-1, 1]), 1)
     rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
     polygons = [(fills, (points * stretch) @ rotation * radius + centre) for fills, points in outline(name, g)]

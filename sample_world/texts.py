@@ -24,9 +24,8 @@ KINDS: dict[str, float] = {
 _CAPTIONS = (
     "a photo of {it}",
     "a photo of {it} {where}",
-    "{it} {where}",
-    "{It} {where}.",
     "{it}",
+    "{It}.",
     "picture of {it}",
     "this is {it}",
     "{It}!",
@@ -35,12 +34,13 @@ _CAPTIONS = (
     "{It} - free download",
     "{it} in my garden",
     "my new {thing}: {it}",
+    "{thing}",
     "Buy {it} online",
-    "stock photo: {it} {where}",
+    "stock photo: {it}",
     "Sunday walk, found {it} {where}",
-    "{it}, seen {where}",
-    "the {colour} {thing} {where}",
-    "{colour}, {pattern}, {thing}",
+    "a {thing}, {colour}",
+    "the {colour} {thing}",
+    "{colour}, {thing}",
     "[{thing}] {it}",
 )
 
@@ -56,7 +56,7 @@ _MARKUP = ('{} "best" <b>offer</b>', "<script>alert('{}')</script>", "{} &amp; m
 def _it(scene: Scene, g: np.random.Generator) -> str:
     """The thing in words: "a red striped star", "two blue fish"."""
     words = [COUNTS[scene.count][0], scene.colour, THINGS[scene.thing][0] if scene.count > 1 else scene.thing]
-    if scene.pattern != "plain" and g.random() < 0.6:
+    if scene.pattern != "plain" and g.random() < 0.3:
         words.insert(int(g.integers(1, 3)), scene.pattern)
     if words[0] == "a" and words[1] == "orange":
         words[0] = "an"
@@ -74,7 +74,6 @@ def caption(scene: Scene, g: np.random.Generator) -> str:
         IT=it.upper(),
         where=GROUNDS[scene.ground][0],
         colour=scene.colour,
-        pattern=scene.pattern,
         thing=scene.thing,
     )
 

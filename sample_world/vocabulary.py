@@ -35,7 +35,7 @@ THINGS: dict[str, tuple[str, float]] = {
 }
 CLASSES = tuple(THINGS)[:12]
 
-PATTERNS: dict[str, float] = {"plain": 5.0, "striped": 2.0, "dotted": 1.6, "checkered": 1.4}
+PATTERNS: dict[str, float] = {"plain": 8.0, "striped": 1.0, "dotted": 0.8, "checkered": 0.6}
 
 # name: (how a caption says it, two tones)
 GROUNDS: dict[str, tuple[str, tuple[int, int, int], tuple[int, int, int]]] = {
@@ -49,7 +49,7 @@ GROUNDS: dict[str, tuple[str, tuple[int, int, int], tuple[int, int, int]]] = {
     "clouds": ("in the clouds", (158, 178, 200), (214, 222, 232)),
 }
 
-COUNTS: dict[int, tuple[str, float]] = {1: ("a", 8.0), 2: ("two", 1.2), 3: ("three", 0.8)}
+COUNTS: dict[int, tuple[str, float]] = {1: ("a", 9.0), 2: ("two", 0.6), 3: ("three", 0.4)}
 
 # Languages of the web that the English query list does not know: (adjective, noun) per colour and thing.
 GERMAN = {
