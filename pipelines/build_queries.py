@@ -97,6 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Cuts(size, given.min_pmi, given.min_views),
         {"word": partitions if dumps else 0, "bigram": partitions if dumps else 0, "title": partitions if views else 0},
         names,
+        ", ".join(given.pageviews),
     )
     thresholds = Thresholds(given.min_count, given.min_bigram_count, given.min_pmi, given.min_views or 1)
     with running.pipeline() as pipeline:

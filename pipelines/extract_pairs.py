@@ -18,7 +18,6 @@ from wit_builder.pairs.spill import partitions_for
 from wit_builder.pairs.transforms import ExtractPairs
 
 EXAMPLE = "python -m pipelines.extract_pairs --input crawl/*.warc.gz --output pairs"
-FAULTS_TOLD = 10
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,14 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _tell(output: Output) -> None:
-    """What came out, and which files are damaged: the rest of those is missing from an output that is whole otherwise."""
-    manifest = files.read_json(output.file("manifest.json"))
-    counts, faults = manifest["counts"], manifest["faults"]
+    counts = files.read_json(output.file("manifest.json"))["counts"]
     print(f"{counts['pairs']:,} pairs from {counts['pages']:,} pages: {output.path}", file=sys.stderr)
-    for name, offset, what in faults[:FAULTS_TOLD]:
-        print(f"warning: {name}: {what} at byte {offset:,}; all else of it was read (get the file anew for the rest)", file=sys.stderr)
-    if len(faults) > FAULTS_TOLD:
-        print(f"warning: {len(faults) - FAULTS_TOLD:,} more such places are in {output.file('manifest.json')}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -79,6 +79,7 @@ def read_blocks(stream: BinaryIO, start: int, end: int, name: str) -> Iterator[t
     pending: int | None = None  # bit in the buffer where a block starts whose end is not yet known
     scanned = 0  # bytes of the buffer searched for magic numbers
     damaged = False  # no end tried so far fits the pending block
+    begun = False  # the range has blocks of its own, so what they began may go on in the streams after it
     while piece := stream.read(_READ):
         buffer += piece
         from_byte = max(0, scanned - 7)
@@ -94,9 +95,11 @@ def read_blocks(stream: BinaryIO, start: int, end: int, name: str) -> Iterator[t
                     damaged = True
                     continue
                 damaged = False
-                yield data, base + pending // 8 < end
-            elif is_block and base + bit // 8 >= end:
-                return  # the range owns nothing more, and nothing is under way
+                own = base + pending // 8 < end
+                begun |= own
+                yield data, own
+            elif is_block and base + bit // 8 >= end and not begun:
+                return  # the range owns nothing
             pending = bit if is_block else None
         scanned = len(buffer)
         if pending is not None and scanned - pending // 8 > _MAX_BLOCK:

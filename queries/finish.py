@@ -26,18 +26,20 @@ class Finishing:
     Attributes:
       partitions: of the spill files of words, bigrams and titles; 0 where the source is absent.
       wordnet: (name, normal form, synsets) of `queries.wordnet.names`.
+      views: what --pageviews named, for an error.
     """
 
     output: Output
     cuts: Cuts
     partitions: Mapping[str, int]
     wordnet: Sequence[tuple[str, str, int]]
+    views: str = ""
 
     def __call__(self, totals: Mapping[str, int]) -> dict:
         if files.exists(self.output.file("manifest.json")):
             return files.read_json(self.output.file("manifest.json"))  # a runner may do this step again
         if self.partitions["title"] and not totals.get("page-view lines"):
-            raise UserError("no page views of the project in --pageviews", fix="check --project and the files' format")
+            raise UserError("no page views of the project", where=self.views, fix="check --project and the files' format")
         close_pool()  # the list is made in this process: the workers' memory is of no more use
         words = self._words()
         needed = (self.cuts.size or sum(totals.values())) + len(words)
