@@ -56,6 +56,10 @@ def with_root():
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
+def with_folder(folder):
+    return {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
+
+
 @pytest.mark.parametrize("kind", ["job-service", "prism"])
 def test_staged_code_runs_in_processes_the_submitter_did_not_start(kind, job, wheel, tmp_path):
     with started(kind, tmp_path, wheel) as engine:
@@ -79,9 +83,14 @@ MULTI_PROCESSING = ["--runner=DirectRunner", "--direct_running_mode=multi_proces
 @pytest.mark.parametrize("flags", [["--workers=2"], MULTI_PROCESSING])
 def test_local_runs_listen_on_nothing_but_loopback(flags, job, tmp_path):
     script = Path(job[1])
-    script.write_text(JOB.replace("        return 3\n", "        import time; time.sleep(3)\n        return 3\n"))
+    head, tail = JOB.split("class Work:", 1)
+    work, rest = tail.split("def write", 1)
+    # Worker processes do not import the main module, so what they do stands in another.
+    sleeping = work.replace("        return 3\n", "        import time; time.sleep(3)\n        return 3\n")
+    (tmp_path / "job_work.py").write_text("class Work:" + sleeping)
+    script.write_text(head + "from job_work import Work\n\ndef write" + rest)
     seen = set()
-    with subprocess.Popen([*job, *flags], env=with_root(), stderr=subprocess.DEVNULL) as run:
+    with subprocess.Popen([*job, *flags], env=with_folder(tmp_path), stderr=subprocess.DEVNULL) as run:
         while run.poll() is None:
             seen |= listening(run.pid)
             try:
