@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 
 from wit_builder.errors import UserError
@@ -68,8 +67,6 @@ def _add_train(commands) -> None:
 
 
 def _train(flags: argparse.Namespace) -> None:
-    # Threads that spin while they wait for each other slow a shared machine down several times; set before torch loads.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from dedup.train import TrainSettings, train
 
     for name in ("steps", "minutes", "batch_size", "learning_rate", "pool"):
@@ -171,7 +168,6 @@ def _add_evaluate(commands) -> None:
 
 
 def _evaluate(flags: argparse.Namespace) -> None:
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from dedup.embedding import load
     from dedup.evaluate import evaluate, read_pictures
 

@@ -1,12 +1,17 @@
 """Fixtures for all tests: the real samples, which are not part of the project and may be absent."""
 
 import asyncio
+import signal
 import threading
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# A suite that was started in the background of a script ignores Ctrl-C, and so would every command that a test interrupts.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

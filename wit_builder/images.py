@@ -30,7 +30,6 @@ TOO_LONG = "aspect_ratio_too_large"
 REASONS = frozenset({HTML, UNKNOWN_FORMAT, BROKEN, TRUNCATED, TOO_MANY_PIXELS, TOO_SMALL, TOO_LONG})
 
 MAX_PIXELS = 64_000_000
-PIXELS_LIMIT = 2 * 89_478_485  # above this Pillow itself refuses to open
 
 # A JPEG is decoded at 1/2, 1/4 or 1/8 only where what comes out is still this many times the wanted size:
 # its mean PSNR against a full decode is then above 38 dB (docs/download.md).

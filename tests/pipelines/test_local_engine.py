@@ -11,20 +11,23 @@ from engines import LOOPBACK, ROOT, build_wheel, listening, started
 
 pytestmark = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads /proc")
 
-# A job in a file of its own: what it defines travels by value, what it imports must be found where the worker runs.
-JOB = """
-import functools, json, os
-import apache_beam as beam
-from pipelines import running
-from wit_builder.transforms import Finish, RunTasks, SumUp
-
+# What the workers do, and the job around it. In the job's own file, the work travels by value to an engine's workers; worker
+# processes of a local run do not import the main module, so there it stands in a module beside it.
+WORK = """
 class Work:
     def load(self):
+        {wait}
         return 3
 
     def __call__(self, loaded, task):
         import wit_builder
-        return {"sum": task * loaded, wit_builder.__file__: 1}
+        return {{"sum": task * loaded, wit_builder.__file__: 1}}
+"""
+JOB = """
+import functools, json
+import apache_beam as beam
+from pipelines import running
+from wit_builder.transforms import Finish, RunTasks, SumUp
 
 def write(path, totals):
     with open(path, "w") as stream:
@@ -45,25 +48,19 @@ def wheel(tmp_path_factory):
     return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
-@pytest.fixture
-def job(tmp_path):
-    path = tmp_path / "job.py"
-    path.write_text(JOB)
-    return [sys.executable, str(path), f"--output={tmp_path / 'totals.json'}"]
-
-
-def with_root():
-    return {**os.environ, "PYTHONPATH": str(ROOT)}
-
-
-def with_folder(folder):
-    return {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
+def job_of(folder, text):
+    """The command that runs a job's text, and the environment in which it finds the project and what stands beside it."""
+    script = folder / "job.py"
+    script.write_text(text)
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
+    return [sys.executable, str(script), f"--output={folder / 'totals.json'}"], environment
 
 
 @pytest.mark.parametrize("kind", ["job-service", "prism"])
-def test_staged_code_runs_in_processes_the_submitter_did_not_start(kind, job, wheel, tmp_path):
+def test_staged_code_runs_in_processes_the_submitter_did_not_start(kind, wheel, tmp_path):
+    job, environment = job_of(tmp_path, WORK.format(wait="pass") + JOB)
     with started(kind, tmp_path, wheel) as engine:
-        run = subprocess.run([*job, *engine.flags], env=with_root(), capture_output=True, text=True)
+        run = subprocess.run([*job, *engine.flags], env=environment, capture_output=True, text=True)
         assert run.returncode == 0, run.stderr[-3000:]
         for process in engine.processes:
             if "prism" in process.args[0]:
@@ -81,16 +78,11 @@ MULTI_PROCESSING = ["--runner=DirectRunner", "--direct_running_mode=multi_proces
 
 
 @pytest.mark.parametrize("flags", [["--workers=2"], MULTI_PROCESSING])
-def test_local_runs_listen_on_nothing_but_loopback(flags, job, tmp_path):
-    script = Path(job[1])
-    head, tail = JOB.split("class Work:", 1)
-    work, rest = tail.split("def write", 1)
-    # Worker processes do not import the main module, so what they do stands in another.
-    sleeping = work.replace("        return 3\n", "        import time; time.sleep(3)\n        return 3\n")
-    (tmp_path / "job_work.py").write_text("class Work:" + sleeping)
-    script.write_text(head + "from job_work import Work\n\ndef write" + rest)
+def test_local_runs_listen_on_nothing_but_loopback(flags, tmp_path):
+    (tmp_path / "job_work.py").write_text(WORK.format(wait="import time; time.sleep(3)"))
+    job, environment = job_of(tmp_path, "from job_work import Work\n" + JOB)
     seen = set()
-    with subprocess.Popen([*job, *flags], env=with_folder(tmp_path), stderr=subprocess.DEVNULL) as run:
+    with subprocess.Popen([*job, *flags], env=environment, stderr=subprocess.DEVNULL) as run:
         while run.poll() is None:
             seen |= listening(run.pid)
             try:
