@@ -132,7 +132,7 @@ def compare_html(arguments: argparse.Namespace) -> None:
     """Images of every page of a WARC file, by each parser; ours gets the pages in UTF-8, the others as text."""
     pages: list[bytes] = []
     with open(arguments.warc, "rb") as stream:
-        for _, record, _ in archives.read_records(stream, frozenset((b"response",)), print):
+        for record in (item.parse() for item in archives.read_records(stream, frozenset((b"response",)), print)):
             record.parse_http(auto_decode="all")
             if record.http_headers is None:
                 continue  # DNS records

@@ -16,10 +16,7 @@ def pair_uid(url: str, text: str) -> str:
 
     Both must already be clean (`wit_builder.text.clean`): no NUL, no lone surrogate.
     """
-    digest = blake2b(url.encode(), digest_size=16)
-    digest.update(b"\0")
-    digest.update(text.encode())
-    return digest.hexdigest()
+    return blake2b(f"{url}\0{text}".encode(), digest_size=16).hexdigest()
 
 
 def hash64(*parts: str | bytes | int) -> int:

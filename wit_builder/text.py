@@ -76,4 +76,5 @@ _BROKEN = re.compile("[\0\ud800-\udfff]")
 
 def clean(text: str) -> str:
     """White space collapsed to single spaces and trimmed; NUL and lone surrogates become U+FFFD."""
-    return _BROKEN.sub("\ufffd", " ".join(text.split()))
+    text = " ".join(text.split())
+    return text if text.isascii() and "\0" not in text else _BROKEN.sub("\ufffd", text)

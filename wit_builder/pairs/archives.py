@@ -2,8 +2,8 @@
 
 FastWARC's own iterator ends at the first fault, and does not notice a file that was cut off inside a record which
 nobody reads. Here every member is inflated on its own and every record's length is checked against what follows it;
-FastWARC parses the whole records. A fault is reported with its place, and reading goes on at the next member, or
-within one at the next `WARC/`.
+FastWARC parses those whose HTTP headers are wanted. A fault is reported with its place, and reading goes on at the next
+member, or within one at the next `WARC/`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ CUT_OFF, BROKEN_MEMBER, BROKEN_RECORD = "cut off", "broken gzip member", "broken
 
 _GZIP = b"\x1f\x8b\x08"
 _BLANK = re.compile(rb"[\r\n]*")
-_HEADER = re.compile(rb"WARC/\d.*?\r?\n\r?\n", re.DOTALL)
-_NEXT = re.compile(rb"\n(?=WARC/[01]\.\d+[ \t]*\r?\n)")
+_VERSION = rb"WARC/[01]\.\d+[ \t]*\r?\n"
+_BEGIN, _NEXT = re.compile(_VERSION), re.compile(rb"\n(?=" + _VERSION + rb")")
+_HEADER_END = re.compile(rb"\n\r?\n")
 _TYPE = re.compile(rb"\nWARC-Type:[ \t]*([\w-]+)", re.IGNORECASE)
 _LENGTH = re.compile(rb"\nContent-Length:[ \t]*(\d{1,15})[ \t]*\r?\n", re.IGNORECASE)
 
@@ -38,11 +39,32 @@ class NotAnArchive(ValueError):
 
 
 class Record(NamedTuple):
-    """A whole record: where it stands (of its gzip member, in bytes from the file's start), and whether its end was left out."""
+    """A whole record.
+
+    Attributes:
+      offset: where it stands, or its gzip member, in bytes from the file's start.
+      kind: its WARC-Type, in lower case.
+      header: the WARC header with its empty line.
+      body: what follows.
+      cut: whether the body's end was left out.
+    """
 
     offset: int
-    record: WarcRecord
+    kind: bytes
+    header: bytes
+    body: bytes
     cut: bool
+
+    def parse(self) -> WarcRecord:
+        """Itself as FastWARC has it.
+
+        Raises:
+          ValueError: where FastWARC does not accept its header.
+        """
+        try:
+            return WarcRecord.from_bytes(self.header + self.body)
+        except OSError as error:
+            raise ValueError(str(error)) from error
 
 
 def read_records(
@@ -77,8 +99,8 @@ def read_records(
             continue
         whole = _small_member(file, max_body)
         if whole is not None:
-            if whole[0] in kinds:
-                yield Record(start, whole[1], False)
+            if whole.kind in kinds:
+                yield whole
             continue
         member = _Member(file)
         broken = False
@@ -99,29 +121,28 @@ def read_records(
             file.skip_zeros()
 
 
-def _small_member(file: _File, max_body: int) -> tuple[bytes, WarcRecord] | None:
-    """Kind and record of a member that is at hand as a whole and holds one sound record, as nearly all do; and go past it.
+def _small_member(file: _File, max_body: int) -> Record | None:
+    """The record of a member that holds one sound record and little else, as nearly all do; and go past it.
 
     None, and nothing moved, where there is more to it.
     """
-    inflater = isal_zlib.decompressobj(31)
+    inflater, start = isal_zlib.decompressobj(31), file.position
     try:
         data = inflater.decompress(file.ahead, min(INFLATED, max_body))
+        if not inflater.eof and not inflater.unconsumed_tail and (block := file.more()):
+            data += inflater.decompress(block, max(1, min(INFLATED, max_body) - len(data)))
     except isal_zlib.error:
         return None
-    header = _HEADER.match(data) if inflater.eof else None
-    if not header:
+    end = _HEADER_END.search(data) if inflater.eof and _BEGIN.match(data) else None
+    if not end:
         return None
-    length, kind = _LENGTH.search(data, 0, header.end()), _TYPE.search(data, 0, header.end())
-    if not (length and kind) or header.end() + int(length[1]) + 4 != len(data) or not data.endswith(b"\r\n\r\n"):
-        return None
-    try:
-        record = WarcRecord.from_bytes(data[:-4])
-    except OSError:
+    header = data[: end.end()]
+    length, kind = _LENGTH.search(header), _TYPE.search(header)
+    if not (length and kind) or len(header) + int(length[1]) + 4 != len(data) or not data.endswith(b"\r\n\r\n"):
         return None
     file.give_back(inflater.unused_data)
     file.skip_zeros()
-    return kind[1].lower(), record
+    return Record(start, kind[1].lower(), header, data[len(header) : -4], False)
 
 
 def _begins_record(file: _File) -> bool:
@@ -154,16 +175,17 @@ class _File:
     def position(self) -> int:
         return self.end - len(self.ahead)
 
-    def _more(self) -> bool:
+    def more(self) -> bytes:
+        """Read a block, to lie behind what is at hand; empty at the end."""
         block = self.stream.read(BLOCK)
         self.ahead += block
         self.end += len(block)
-        return bool(block)
+        return block
 
     def take(self) -> bytes:
         """The next bytes, however many are at hand; empty at the end."""
         if not self.ahead:
-            self._more()
+            self.more()
         taken, self.ahead = self.ahead, b""
         return taken
 
@@ -172,7 +194,7 @@ class _File:
         self.ahead = data
 
     def peek(self, size: int) -> bytes:
-        while len(self.ahead) < size and self._more():
+        while len(self.ahead) < size and self.more():
             pass
         return self.ahead[:size]
 
@@ -195,7 +217,7 @@ class _File:
                 self.ahead = self.ahead[place:]
                 return True
             self.ahead = self.ahead[-(len(wanted) - 1) :]
-            if not self._more():
+            if not self.more():
                 self.ahead = b""
                 return False
 
@@ -262,26 +284,21 @@ class _Records:
             wanted = kind is not None and kind[1].lower() in self.kinds
             kept = len(header) + min(size, self.max_body if wanted else INFLATED)
             cut = kept < len(header) + size
-            record = b""
+            body: bytes | None = None
             if length and kind and self._have(kept) and (cut or self._followed(kept)):
-                record = self.data[self.place : self.place + kept] if wanted else header
+                body = self.data[self.place + len(header) : self.place + kept] if wanted else b""
                 self.place += kept
                 if cut and not (self._skip(len(header) + size - kept) and self._followed(0)):
-                    record = b""
+                    body = None
                     self._return(begin)
-            if not record:
+            if body is None:
                 at_end = self.finished and self.source.cut
                 if self._seek_record():
                     self.on_fault(BROKEN_RECORD, offset)
                 elif not at_end:  # of a member that the file ends in, the caller tells
                     self.on_fault(CUT_OFF if self.plain else BROKEN_RECORD, offset)
             elif wanted:
-                try:
-                    parsed = WarcRecord.from_bytes(record)
-                except OSError:
-                    self.on_fault(BROKEN_RECORD, offset)
-                    continue
-                yield Record(offset, parsed, cut)
+                yield Record(offset, kind[1].lower(), header, body, cut)
 
     def _have(self, size: int) -> bool:
         """Whether `size` unused bytes are at hand, reading on where they are not."""
@@ -324,9 +341,12 @@ class _Records:
             more = self._have(size)
             if not self.data.startswith(b"WARC/", self.place):
                 return b""
-            found = _HEADER.match(self.data, self.place, self.place + size)
-            if found or not more or size >= MAX_HEADER:
-                return found[0] if found else b""
+            end = _HEADER_END.search(self.data, self.place, self.place + size)
+            if end:
+                header = self.data[self.place : end.end()]
+                return header if _BEGIN.match(header) else b""
+            if not more or size >= MAX_HEADER:
+                return b""
             size *= 4
 
     def _skip(self, size: int) -> bool:

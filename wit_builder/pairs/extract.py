@@ -84,13 +84,13 @@ class _Reading:
 
         with files.open_read(source.path) as stream:
             try:
-                for offset, record, cut in archives.read_records(stream, KINDS, on_fault):
+                for record in archives.read_records(stream, KINDS, on_fault):
                     self.counts["records"] += 1
-                    self.counts["records_cut_at_16_MiB"] += cut
+                    self.counts["records_cut_at_16_MiB"] += record.cut
                     try:
                         page = page_of(record, captions=self.captions)
                     except ValueError:
-                        on_fault(archives.BROKEN_RECORD, offset)
+                        on_fault(archives.BROKEN_RECORD, record.offset)
                         continue
                     if page is not None:
                         self._add(source, page)
@@ -118,8 +118,7 @@ class _Reading:
         self.counts["pages"] += 1
         self.counts["images"] += len(page.images)
         self.drops.update(drops)
-        for url, text, text_source in pairs:
-            self.spill.add(url, text, page.url, source.name, text_source)
+        self.spill.add(pairs, page.url, source.name)
 
     def _fault(self, source: Source, offset: int, what: str) -> None:
         if self.extract.strict:

@@ -86,7 +86,8 @@ def read_page(url: str, html: bytes, *, captions: bool = False) -> Page:
 def _image(values: dict[str, str], picture: tuple[str, ...] | list[str]) -> Image:
     others = [values[name] for name in LAZY_ATTRIBUTES if name in values]
     others += [*_largest(values), *picture]
-    return Image(values.get("src"), others, {name: values[name] for name in TEXT_ATTRIBUTES if name in values})
+    get = values.get
+    return Image(get("src"), others, get("alt"), get("title"), aria_label=get("aria-label"))
 
 
 def _largest(values: dict[str, str]) -> list[str]:
@@ -105,7 +106,7 @@ class _Figure:
         if self.images and self.caption_start is not None:
             caption = text_of(html[self.caption_start : self.caption_end if self.caption_end is not None else end])
             for image in self.images:
-                image.texts["figcaption"] = caption
+                image.figcaption = caption
 
 
 def text_of(html: bytes) -> str:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from functools import partial
 
 from fastwarc.stream_io import BrotliReader, ChunkedReader, GzipReader, ZstdReader
-from fastwarc.warc import WarcRecord, WarcRecordType
+from fastwarc.warc import WarcRecord
 
+from wit_builder.pairs.archives import Record
 from wit_builder.pairs.charsets import to_utf8
 from wit_builder.pairs.html import read_page
 from wit_builder.pairs.rules import Page
@@ -19,20 +20,25 @@ MAX_PAGE = 16 << 20  # bytes of a page that are read, before and after decoding
 
 HTML_TYPES = frozenset(("text/html", "application/xhtml+xml"))
 _LOOKS_LIKE_HTML = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<!--.{0,2000}?-->\s*)*<(?:!doctype\s+html|html|head|title|body)[\s>]", re.I | re.S)
+_IS_JSON = re.compile(rb"\nContent-Type:[ \t]*application/json[ \t]*[;\r\n]", re.IGNORECASE)
 _DECODERS = {"gzip": GzipReader, "x-gzip": GzipReader, "deflate": partial(GzipReader, zlib=True), "br": BrotliReader, "zstd": ZstdReader}
 
 
-def page_of(record: WarcRecord, *, captions: bool = False) -> Page | None:
+def page_of(record: Record, *, captions: bool = False) -> Page | None:
     """What a WARC or WAT record says of an HTML page's images; None where it is not about one.
 
     The HTTP status plays no part, as it plays none in a WAT.
 
     Raises:
-      ValueError: where a WAT record is not JSON.
+      ValueError: where a WAT record is not JSON, or a header is broken.
     """
+    if record.kind == b"metadata":
+        return read_wat(record.body) if _IS_JSON.search(record.header) else None
+    return _page_of_response(record.parse(), captions)
+
+
+def _page_of_response(record: WarcRecord, captions: bool) -> Page | None:
     content_type = record.headers.get("Content-Type") or ""
-    if record.record_type == WarcRecordType.metadata:
-        return read_wat(record.reader.read()) if media_type(content_type) == "application/json" else None
     if media_type(content_type) == "application/http":
         try:
             record.parse_http(auto_decode="none")

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from wit_builder.pairs.urls import base_url, image_url
 from wit_builder.text import clean
@@ -17,26 +18,30 @@ TEXT_SOURCES = ("alt", "title", "figcaption", "aria-label")
 MAX_TEXT = 8192  # characters after white space is collapsed; longer ones are stuffing, not descriptions
 
 # What scripts replace once the reader scrolls there. Names alone decide, so that HTML and WAT agree.
-_PLACEHOLDER = re.compile(
-    r"""(?:(?:blank|clear|dummy|empty|gr[ae]y|lazy|lazy[-_]?load(?:er|ing)?|load(?:er|ing)|pixel|placeholder|spacer|trans|
-        transparent|white|1x1|1px)(?:[-_](?:1x1|placeholder|image|img|pixel))?|lazy[-_]?placeholder)\.(?:gif|png|svg)(?:[?#]|$)""",
-    re.IGNORECASE | re.VERBOSE,
+_LAZY = (f"lazy{mark}load{end}" for mark in ("", "-", "_") for end in ("", "er", "ing"))
+_WORDS = (
+    *("blank", "clear", "dummy", "empty", "gray", "grey", "lazy", *_LAZY, "loader", "loading", "pixel", "placeholder", "spacer"),
+    *("trans", "transparent", "white", "1x1", "1px"),
 )
+_ENDINGS = ("", *(mark + word for mark in "-_" for word in ("1x1", "placeholder", "image", "img", "pixel")))
+_SPACERS = frozenset((*(word + ending for word in _WORDS for ending in _ENDINGS), "lazyplaceholder"))
+_SPACER_TYPE = re.compile(r"\.(?:gif|png|svg)(?:[?#]|$)", re.IGNORECASE)
 
 
 @dataclass(slots=True)
 class Image:
-    """One `img` of a page, attribute values with entities decoded.
+    """One `img` of a page, attribute values with entities decoded; None where there is no such attribute.
 
     Attributes:
-      src: None where there is no such attribute.
       others: URLs to take where `src` is a placeholder, the best first.
-      texts: text by its source, of `TEXT_SOURCES`.
     """
 
-    src: str | None
-    others: Sequence[str]
-    texts: dict[str, str]
+    src: str | None = None
+    others: Sequence[str] = ()
+    alt: str | None = None
+    title: str | None = None
+    figcaption: str | None = None
+    aria_label: str | None = None
 
 
 @dataclass(slots=True)
@@ -54,15 +59,19 @@ def is_placeholder(src: str) -> bool:
     >>> is_placeholder("/img/blank.gif"), is_placeholder("/img/blanket.jpg")
     (True, False)
     """
-    start = src[:5].lower()
-    if start == "http:" or start == "https":
+    if src.startswith(("http", "/")):
         return _is_spacer(src)
     start = src.lstrip()[:11].lower()
     return not start or start.startswith(("#", "data:", "about:", "javascript:")) or _is_spacer(src)
 
 
 def _is_spacer(src: str) -> bool:
-    return _PLACEHOLDER.match(src, src.split("?", 1)[0].rfind("/") + 1) is not None
+    if src.endswith((".jpg", ".jpeg")):
+        return False
+    query = src.find("?")
+    name = (src.rfind("/") if query < 0 else src.rfind("/", 0, query)) + 1
+    dot = src.find(".", name)
+    return src[name:dot].lower() in _SPACERS and dot >= 0 and _SPACER_TYPE.match(src, dot) is not None
 
 
 def choose_url(image: Image) -> tuple[str, str]:
@@ -83,25 +92,31 @@ def pairs_of(page: Page, sources: Sequence[str] = ("alt",)) -> tuple[list[tuple[
     An image is a candidate once for each wanted text source that it has, and once where it has none.
     """
     base = base_url(page.url, page.base_href)
+    wanted = [(source, attrgetter(source.replace("-", "_"))) for source in sources]
     pairs: list[tuple[str, str, str]] = []
-    drops: Counter = Counter()
+    dropped: list[str] = []
     for image in page.images:
-        texts = [(source, clean(image.texts[source])) for source in sources if source in image.texts]
-        if not texts:
-            drops["text_missing"] += 1
-            continue
         url = reason = ""
-        for source, text in texts:
+        missing = True
+        for source, text_of in wanted:
+            text = text_of(image)
+            if text is None:
+                continue
+            missing = False
+            text = text and clean(text)
             if not text:
-                drops["text_empty"] += 1
+                dropped.append("text_empty")
                 continue
             if not url and not reason:
                 url, reason = choose_url(image)
                 if not reason:
                     url, reason = image_url(url, base)
-            why = reason or ("text_too_long" if len(text) > MAX_TEXT else "")
-            if why:
-                drops[why] += 1
+            if reason:
+                dropped.append(reason)
+            elif len(text) > MAX_TEXT:
+                dropped.append("text_too_long")
             else:
                 pairs.append((url, text, source))
-    return pairs, drops
+        if missing:
+            dropped.append("text_missing")
+    return pairs, Counter(dropped)

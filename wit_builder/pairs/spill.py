@@ -9,6 +9,7 @@ order of the files nor the cutting of the work shows in the result.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +21,7 @@ from wit_builder.records import PAIRS
 
 PARTITION_BYTES = 256 << 20  # of input, for each partition
 MAX_PARTITIONS = 4096
-RUN_ROWS = 200_000  # pairs held in memory before they are sorted and written
+RUN_ROWS = 200_000  # pairs held in memory, and those of a page more, before they are sorted and written
 
 SPILLED = PAIRS.append(pa.field("text_source", pa.string()))
 _ORDER = [("uid", "ascending"), ("page_url", "ascending"), ("source_file", "ascending"), ("text_source", "ascending")]
@@ -34,22 +35,28 @@ def partitions_for(input_bytes: int) -> int:
     return min(MAX_PARTITIONS, 1 << (max(1, math.ceil(input_bytes / PARTITION_BYTES)) - 1).bit_length())
 
 
-def partition_of(uids: pa.Array, partitions: int) -> np.ndarray:
+def numbers_of(uids: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """Halves of each uid as numbers, shape [n, 2], uint64; they sort as the uids do."""
+    return np.frombuffer(bytes.fromhex("".join(uids.to_pylist())), ">u8").reshape(-1, 2).astype(np.uint64)
+
+
+def partition_of(uids: pa.Array | pa.ChunkedArray, partitions: int) -> np.ndarray:
     """Partition of each uid, shape [n], int64: its leading 64 bits modulo `partitions`."""
-    digits = np.frombuffer(b"".join(uid[:16].encode() for uid in uids.to_pylist()), np.uint8).reshape(-1, 16).astype(np.uint64)
-    values = np.where(digits > 57, digits - 87, digits - 48)
-    shifts = np.arange(60, -4, -4, dtype=np.uint64)
-    return ((values << shifts).sum(axis=1, dtype=np.uint64) % np.uint64(partitions)).astype(np.int64)
+    return (numbers_of(uids)[:, 0] % np.uint64(partitions)).astype(np.int64)
 
 
 def unique(table: pa.Table) -> pa.Table:
     """Rows sorted by uid, of each uid the smallest row only."""
-    table = table.sort_by(_ORDER)
-    if table.num_rows < 2:
-        return table
-    uids = table["uid"].combine_chunks()
-    first = pc.not_equal(uids.slice(1), uids.slice(0, len(uids) - 1))
-    return table.filter(pa.concat_arrays([pa.array([True]), first.combine_chunks() if isinstance(first, pa.ChunkedArray) else first]))
+    numbers = numbers_of(table["uid"])
+    order = np.lexsort((numbers[:, 1], numbers[:, 0]))
+    numbers = numbers[order]
+    repeats = np.zeros(len(order) + 1, np.bool_)  # whether a row's uid is that of the row before it
+    repeats[1:-1] = (numbers[1:] == numbers[:-1]).all(axis=1)
+    alike = repeats[:-1] | repeats[1:]
+    if alike.any():  # other columns need be compared among those only
+        rows = order[alike]
+        order[alike] = rows[pc.sort_indices(table.take(rows), _ORDER).to_numpy()]
+    return table.take(order[~repeats[:-1]])
 
 
 class SpillWriter:
@@ -64,25 +71,38 @@ class SpillWriter:
         self.folder, self.name, self.partitions, self.run_rows = folder, name, partitions, run_rows
         self.runs: list[str] = []
         self.pairs = 0
-        self.rows: list[tuple[str, str, str, str, str, str]] = []
+        self._clear()
 
-    def add(self, url: str, text: str, page_url: str, source_file: str, text_source: str) -> None:
-        self.rows.append((pair_uid(url, text), url, text, page_url, source_file, text_source))
-        self.pairs += 1
-        if len(self.rows) >= self.run_rows:
+    def _clear(self) -> None:
+        self.held = 0
+        self.columns: tuple[list[str], ...] = tuple([] for _ in SPILLED.names)
+
+    def add(self, pairs: Sequence[tuple[str, str, str]], page_url: str, source_file: str) -> None:
+        """Add a page's pairs, each a URL, a text and the text's source."""
+        if not pairs:
+            return
+        urls, texts, sources = zip(*pairs)
+        number = len(pairs)
+        added = (map(pair_uid, urls, texts), urls, texts, [page_url] * number, [source_file] * number, sources)
+        for column, values in zip(self.columns, added):
+            column.extend(values)
+        self.pairs += number
+        self.held += number
+        if self.held >= self.run_rows:
             self.flush()
 
     def flush(self) -> None:
         """Write what is held as one run; nothing happens where nothing is held."""
-        if not self.rows:
+        if not self.held:
             return
-        columns = [pa.array(column, pa.string()) for column in zip(*self.rows)]
-        self.rows = []
+        columns = [pa.array(column, pa.string()) for column in self.columns]
+        self._clear()
         table = unique(pa.Table.from_arrays(columns, schema=SPILLED))
         place = partition_of(table["uid"], self.partitions)
-        order = np.argsort(place, kind="stable")
-        table = table.take(order)
-        edges = np.searchsorted(place[order], np.arange(self.partitions + 1))
+        if self.partitions > 1:
+            order = np.argsort(place, kind="stable")
+            table, place = table.take(order), place[order]
+        edges = np.searchsorted(place, np.arange(self.partitions + 1))
         path = files.join(self.folder, f"{self.name}-{len(self.runs):05d}.arrow")
         options = pa.ipc.IpcWriteOptions(compression="lz4")
         with files.atomic_writer(path) as stream, pa.ipc.new_file(stream, SPILLED, options=options) as writer:

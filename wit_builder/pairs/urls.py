@@ -12,7 +12,16 @@ import can_ada
 
 MAX_URL = 4096  # characters; servers and img2dataset-like tools rarely take more
 
+# Most URLs on the web are in the normal form already, and need no parser: no escapes, no dot segments, no port, nothing
+# to encode, and a host whose last label is no number and that holds no "--" (so that it is neither IPv4 nor punycode).
+_PLAIN = r"A-Za-z0-9_~!$&()*+,;=:@\-"
+_NORMAL = re.compile(
+    rf"https?://(?:[a-z0-9]++[.-])++[a-z]++(?:/[{_PLAIN}]++(?:\.[{_PLAIN}.]*+)?)++/?(?:\?[{_PLAIN}./?]*+)?"
+)
+
 _SCHEME = re.compile(r"[\s\x00-\x20]*([a-zA-Z][a-zA-Z0-9+.-]*):")
+# An escape that is stray, in lower case, or of an unreserved character.
+_ODD_ESCAPE = re.compile("%(?![0189A-F][0-9A-F]|2[0-9A-CF]|3[A-F]|40|5[B-E]|60|7[B-DF])")
 _ESCAPE = re.compile(r"%(?:([0-9A-Fa-f]{2})|)")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -34,6 +43,8 @@ def image_url(raw: str, base: can_ada.URL | None) -> tuple[str, str]:
     >>> image_url("../a%7eb.jpg#top", base_url("http://Example.org:80/x/y"))
     ('http://example.org/a~b.jpg', '')
     """
+    if _NORMAL.fullmatch(raw):
+        return (raw, "") if len(raw) <= MAX_URL else ("", "url_too_long")
     scheme = _SCHEME.match(raw)
     if scheme:
         name = scheme[1].lower()
@@ -54,13 +65,15 @@ def image_url(raw: str, base: can_ada.URL | None) -> tuple[str, str]:
 
 def spell(url: can_ada.URL) -> str:
     """One spelling of a parsed http(s) URL: no credentials, no fragment, percent-encoding in its normal form."""
-    if url.has_hash():
+    text = url.href
+    if "#" in text:
         url.hash = ""
-    if url.has_credentials():
+        text = url.href
+    if "@" in text and url.has_credentials():
         url.username = ""
         url.password = ""
-    text = url.href
-    return _ESCAPE.sub(_escape, text) if "%" in text else text
+        text = url.href
+    return _ESCAPE.sub(_escape, text) if "%" in text and _ODD_ESCAPE.search(text) else text
 
 
 def host_of(url: str) -> str:

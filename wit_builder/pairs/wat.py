@@ -7,20 +7,25 @@ them `{"path": "IMG@/src", "url": …, "alt": …, "title": …}`. Entities are 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
-from wit_builder.pairs.rules import Image, Page
+from wit_builder.pairs.rules import Page
 
 IMAGE_PATH = "IMG@/src"
 
 
-class _Link(msgspec.Struct):
+class _Link(msgspec.Struct, gc=False):
+    """A link, with the attributes of `wit_builder.pairs.rules.Image`, so that no second object is made of it."""
+
     path: str = ""
-    url: str | None = None
+    src: str | None = msgspec.field(default=None, name="url")
     alt: str | None = None
     title: str | None = None
+    figcaption: ClassVar[None] = None
+    aria_label: ClassVar[None] = None
+    others: ClassVar[tuple[str, ...]] = ()
 
 
 class _Head(msgspec.Struct):
@@ -69,17 +74,8 @@ def read_wat(data: bytes) -> Page | None:
     html = envelope and envelope.payload and envelope.payload.response and envelope.payload.response.html
     if not html:
         return None
-    images = [_image(link.url, link.alt, link.title) for link in html.Links if link.path == IMAGE_PATH]
+    images = [link for link in html.Links if link.path == IMAGE_PATH]
     return Page(envelope.header.uri if envelope.header else "", html.Head.Base if html.Head else None, images)
-
-
-def _image(url: str | None, alt: str | None, title: str | None) -> Image:
-    texts = {}
-    if alt is not None:
-        texts["alt"] = alt
-    if title is not None:
-        texts["title"] = title
-    return Image(url, (), texts)
 
 
 def _read_loosely(data: bytes) -> Page | None:
@@ -98,6 +94,6 @@ def _read_loosely(data: bytes) -> Page | None:
     if html is None:
         return None
     links = [link for link in get(html, "Links", kind=list) or () if get(link, "path", kind=str) == IMAGE_PATH]
-    images = [_image(*(get(link, name, kind=str) for name in ("url", "alt", "title"))) for link in links]
+    images = [_Link(IMAGE_PATH, *(get(link, name, kind=str) for name in ("url", "alt", "title"))) for link in links]
     uri = get(record, "Envelope", "WARC-Header-Metadata", "WARC-Target-URI", kind=str)
     return Page(uri or "", get(html, "Head", "Base", kind=str), images)

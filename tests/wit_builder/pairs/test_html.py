@@ -65,7 +65,7 @@ BLANK = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAO
 def test_which_url_is_taken(tag, wanted):
     (image,) = read_page("", tag.encode()).images
     assert choose_url(image) == (wanted, "")
-    assert image.texts == {"alt": "t"}
+    assert (image.alt, image.title) == ("t", None)
 
 
 def test_base_of_the_page_is_the_first_with_a_href():
@@ -84,7 +84,7 @@ FIGURES = """
 
 def test_captions_belong_to_the_images_of_their_figure():
     images = read_page("", FIGURES.encode(), captions=True).images
-    captions = {image.texts["alt"]: " ".join(image.texts.get("figcaption", "-").split()) for image in images}
+    captions = {image.alt: " ".join((image.figcaption or "-").split()) for image in images}
     assert captions == {
         "none": "-",
         "one": "A caption, two lines & more",
@@ -94,7 +94,7 @@ def test_captions_belong_to_the_images_of_their_figure():
         "inner": "inner caption",
         "open": "to the end",
     }
-    assert not any("figcaption" in image.texts for image in read_page("", FIGURES.encode()).images)
+    assert not any(image.figcaption for image in read_page("", FIGURES.encode()).images)
 
 
 def test_text_sources_are_told_apart():

@@ -21,7 +21,8 @@ def rows(number: int) -> list[tuple[str, str, str, str, str]]:
 def merged(tmp_path, given, *, partitions, run_rows, writers=1, merge_rows=10**6):
     writing = [SpillWriter(str(tmp_path), f"run-{index}", partitions, run_rows) for index in range(writers)]
     for index, row in enumerate(given):
-        writing[index % writers].add(*row)
+        url, text, page, file, source = row
+        writing[index % writers].add([(url, text, source)], page, file)
     for writer in writing:
         writer.flush()
     runs = [run for writer in writing for run in writer.runs]
