@@ -18,6 +18,7 @@ from wit_builder.pairs.inputs import Source, Task
 from wit_builder.pairs.pages import MAX_PAGE, page_of
 from wit_builder.pairs.rules import Page, pairs_of
 from wit_builder.pairs.spill import SpillWriter
+from wit_builder.text import clean
 
 KINDS = frozenset((b"response", b"resource", b"metadata"))
 MAX_FAULTS = 100  # places of one task that are told; the rest is only counted
@@ -118,7 +119,7 @@ class _Reading:
         self.counts["pages"] += 1
         self.counts["images"] += len(page.images)
         self.drops.update(drops)
-        self.spill.add(pairs, page.url, source.name)
+        self.spill.add(pairs, clean(page.url), source.name)
 
     def _fault(self, source: Source, offset: int, what: str) -> None:
         if self.extract.strict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -56,15 +57,21 @@ def find_sources(patterns: Sequence[str], prefix: str | None = None) -> list[Sou
     Raises:
       UserError: where a pattern names nothing that can be read.
     """
-    found: dict[str, Source] = {}
+    names: dict[str, str] = {}
     for pattern in patterns:
-        for path, name in _expand(pattern, prefix):
-            if path not in found:
-                found[path] = Source(path, name, _ARCHIVE.search(path) is not None, files.size(path))
-    for source in found.values():
+        for path, raw_name in _expand(pattern, prefix):
+            name = raw_name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # disks take any bytes
+            names[path] = min(name, names.get(path, name))  # of a file that several patterns name
+    sizes = files.sizes(list(names))
+    missing = sorted(names.keys() - sizes.keys())
+    if missing:
+        others = f", and {len(missing) - 1:,} others neither" if len(missing) > 1 else ""
+        raise UserError(f"not there{others}", where=missing[0], fix="check the path, and --prefix where a paths file names it")
+    sources = [Source(path, name, _ARCHIVE.search(path) is not None, sizes[path]) for path, name in names.items()]
+    for source in sources:
         if source.archive and not files.is_remote(source.path):
             _check(source)
-    return sorted(found.values(), key=lambda source: (source.name, source.path))
+    return sorted(sources, key=lambda source: (source.name, source.path))
 
 
 def _check(source: Source) -> None:
@@ -77,9 +84,12 @@ def _check(source: Source) -> None:
 
 
 def _expand(pattern: str, prefix: str | None) -> Iterable[tuple[str, str]]:
-    if not files.is_remote(pattern) and os.path.isdir(pattern):
-        below = [os.path.join(folder, name) for folder, _, names in os.walk(pattern) for name in names]
-        wanted = [path for path in below if _ARCHIVE.search(path) or _HTML.search(path)]
+    if not pattern.endswith("*") and files.is_folder(pattern):
+        if files.is_remote(pattern):
+            below = files.match(files.join(pattern, "**"))
+        else:
+            below = [os.path.join(folder, name) for folder, _, names in os.walk(pattern) for name in names]
+        wanted = [path for path in below if _is_readable(path)]
         if not wanted:
             raise UserError("no WARC, WAT or HTML files in this folder", where=pattern, fix="check the path")
         yield from ((path, files.relative_name(path, pattern)) for path in wanted)
@@ -87,7 +97,7 @@ def _expand(pattern: str, prefix: str | None) -> Iterable[tuple[str, str]]:
     for path in files.match_all([pattern], what="file"):
         if _PATHS.search(path):
             yield from _paths(path, prefix)
-        elif _ARCHIVE.search(path) or _HTML.search(path):
+        elif _is_readable(path):
             yield path, files.relative_name(path, files.input_root(pattern))
         else:
             raise UserError(
@@ -95,18 +105,23 @@ def _expand(pattern: str, prefix: str | None) -> Iterable[tuple[str, str]]:
             )
 
 
+def _is_readable(path: str) -> bool:
+    return _ARCHIVE.search(path) is not None or _HTML.search(path) is not None
+
+
 def _paths(path: str, prefix: str | None) -> Iterable[tuple[str, str]]:
     data = files.read_bytes(path)
     try:
         lines = (gzip.decompress(data) if path.endswith(".gz") else data).decode().split()
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise UserError(f"not a list of paths: {error}", where=path, fix="download it again") from error
+    if not lines:
+        raise UserError("lists nothing", where=path, fix="download it again")
     root = files.input_root(path) if prefix is None else prefix
     for line in lines:
-        archive = root.rstrip("/") + "/" + line if files.is_remote(root) else os.path.join(root, line)
-        if not files.exists(archive):
-            raise UserError(f"{line} is listed there, but {archive} is not there", where=path, fix="check --prefix")
-        yield archive, line
+        if not _is_readable(line):
+            raise UserError(f"lists {line}, neither an archive (.warc, .wat) nor a page", where=path, fix="take warc.paths or wat.paths")
+        yield root.rstrip("/") + "/" + line if files.is_remote(root) else os.path.join(root, line), line
 
 
 def make_tasks(sources: Sequence[Source]) -> list[Task]:

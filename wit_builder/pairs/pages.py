@@ -19,7 +19,10 @@ from wit_builder.pairs.wat import read_wat
 MAX_PAGE = 16 << 20  # bytes of a page that are read, before and after decoding
 
 HTML_TYPES = frozenset(("text/html", "application/xhtml+xml"))
-_LOOKS_LIKE_HTML = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<!--.{0,2000}?-->\s*)*<(?:!doctype\s+html|html|head|title|body)[\s>]", re.I | re.S)
+# Nothing is tried twice (++, (?>…)): pages made of comments would keep a backtracking search busy without end.
+_LOOKS_LIKE_HTML = re.compile(
+    rb"(?:\xef\xbb\xbf)?+\s*+(?:(?><!--.{0,2000}?-->)\s*+)*+<(?:!doctype\s++html|html|head|title|body)[\s>]", re.I | re.S
+)
 _IS_JSON = re.compile(rb"\nContent-Type:[ \t]*application/json[ \t]*[;\r\n]", re.IGNORECASE)
 _DECODERS = {"gzip": GzipReader, "x-gzip": GzipReader, "deflate": partial(GzipReader, zlib=True), "br": BrotliReader, "zstd": ZstdReader}
 
@@ -42,8 +45,8 @@ def _page_of_response(record: WarcRecord, captions: bool) -> Page | None:
     if media_type(content_type) == "application/http":
         try:
             record.parse_http(auto_decode="none")
-        except OSError:
-            return None
+        except OSError as error:
+            raise ValueError(str(error)) from error
         headers = record.http_headers
         content_type = headers.get("Content-Type") or ""
         body = _decoded(record.reader.read(MAX_PAGE), headers.get("Transfer-Encoding") or "", headers.get("Content-Encoding") or "")

@@ -19,6 +19,9 @@ _NORMAL = re.compile(
     rf"https?://(?:[a-z0-9]++[.-])++[a-z]++(?:/[{_PLAIN}]++(?:\.[{_PLAIN}.]*+)?)++/?(?:\?[{_PLAIN}./?]*+)?"
 )
 
+is_normal = _NORMAL.fullmatch
+"""Whether a URL is plainly in the normal form. Other URLs may be in it too."""
+
 _SCHEME = re.compile(r"[\s\x00-\x20]*([a-zA-Z][a-zA-Z0-9+.-]*):")
 # An escape that is stray, in lower case, or of an unreserved character.
 _ODD_ESCAPE = re.compile("%(?![0189A-F][0-9A-F]|2[0-9A-CF]|3[A-F]|40|5[B-E]|60|7[B-DF])")
@@ -43,7 +46,7 @@ def image_url(raw: str, base: can_ada.URL | None) -> tuple[str, str]:
     >>> image_url("../a%7eb.jpg#top", base_url("http://Example.org:80/x/y"))
     ('http://example.org/a~b.jpg', '')
     """
-    if _NORMAL.fullmatch(raw):
+    if is_normal(raw):
         return (raw, "") if len(raw) <= MAX_URL else ("", "url_too_long")
     scheme = _SCHEME.match(raw)
     if scheme:

@@ -1,10 +1,11 @@
 from urllib.parse import urljoin, urlsplit
 
+import can_ada
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from wit_builder.pairs.urls import MAX_URL, base_url, host_of, image_url
+from wit_builder.pairs.urls import MAX_URL, base_url, host_of, image_url, is_normal, spell
 
 PAGE = "http://example.org/a/b/page.html?q=1"
 
@@ -104,6 +105,28 @@ def test_normal_urls_stay_as_they_are(raw):
         assert not parts.fragment and "@" not in parts.netloc and not {".", ".."} & set(parts.path.split("/"))
         assert host_of(url) == parts.netloc
         assert image_url(url, None) == (url, "")
+
+
+NORMAL_PIECES = st.lists(
+    st.sampled_from([*"aZ09-_.~!$&'()*+,;=:@/?%#|^[]\\ é", "..", "/.", "%2e", "xn--", "1.2.3.4", ".0x1", ".com", ":80", "www."]),
+    max_size=12,
+).map("".join)
+
+
+@settings(max_examples=500)
+@given(st.sampled_from(["http://a.example", "https://", "http://www.", "http://a.example/", "https://a-b.co/p/", ""]), NORMAL_PIECES)
+@example("http://a.example/p", "/q.r?x=/./y&z=%")
+@example("http://a.0x1", "/p")
+@example("http://a.xn--a", "/p")
+def test_urls_that_need_no_parser_come_out_as_the_parser_would_leave_them(start, rest):
+    raw = start + rest
+    if is_normal(raw):
+        assert spell(can_ada.parse(raw)) == raw
+
+
+@pytest.mark.parametrize("raw", ["http://a.example/p.jpg", "https://www.a-b.example/x/y.png?w=1&h=/2", "http://a1.b2.co/a/b/"])
+def test_plain_urls_need_no_parser(raw):
+    assert is_normal(raw)
 
 
 SEGMENT = st.text("abcXYZ019-_~", min_size=1, max_size=5)
