@@ -40,7 +40,7 @@ class Size:
 
 
 SIZES = {
-    "demo": Size(queries=400, cap=120, pairs_per_shard=400, detector_steps=100, detector_batch=64, epochs=10),
+    "demo": Size(queries=400, cap=120, pairs_per_shard=700, detector_steps=80, detector_batch=64, epochs=10),
     "small": Size(queries=400, cap=20, pairs_per_shard=100, detector_steps=4, detector_batch=16, epochs=1),
 }
 

@@ -71,7 +71,9 @@ def window(uids, offsets, queries, salts, low, high, counted):
             elif value <= high[query]:
                 if total == len(found):
                     more_found, more_keys = np.empty(2 * total, np.int32), np.empty((2 * total, 3), np.uint64)
-                    more_found[:total], more_keys[:total] = found, keys
+                    for k in range(total):  # and not slices, which take seconds more to compile
+                        more_found[k] = found[k]
+                        more_keys[k, 0], more_keys[k, 1], more_keys[k, 2] = keys[k, 0], keys[k, 1], keys[k, 2]
                     found, keys = more_found, more_keys
                 found[total] = query
                 keys[total, 0], keys[total, 1], keys[total, 2] = value, uids[row, 0], uids[row, 1]

@@ -88,7 +88,8 @@ def fill(table, rows, free):
         slot = _mix(rows[i, 0]) & mask
         while table[np.int64(slot), 0] != free:
             slot = (slot + _ONE) & mask
-        table[np.int64(slot)] = rows[i]
+        for column in range(rows.shape[1]):  # and not the row at once, which takes seconds more to compile
+            table[np.int64(slot), column] = rows[i, column]
 
 
 @compiled
@@ -132,7 +133,8 @@ def _find_edge(edges, key):
 @compiled
 def _longer(array):
     bigger = np.empty(2 * len(array), array.dtype)
-    bigger[: len(array)] = array
+    for i in range(len(array)):
+        bigger[i] = array[i]
     return bigger
 
 

@@ -43,6 +43,8 @@ class QueryMatcher:
 
     def _set(self, trie: Trie) -> None:
         self._trie = trie
+        for array in (trie.vocabulary, trie.edges, trie.letters, trie.same):
+            array.flags.writeable = False  # built or loaded: the kernel is compiled once for both
         table = unicode_table()
         self._fold = _fold_of_bytes()
         self._unicode = (table["pages"], table["entries"], table["trails"], table["expansions"])
@@ -135,11 +137,18 @@ def _as_array(texts: Sequence[str] | pa.Array | pa.ChunkedArray) -> pa.Array:
 
 
 def _buffers(array: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Bytes and offsets of an array of large strings, without a copy: uint8 [n], int64 [texts + 1]."""
+    """Bytes and offsets of an array of large strings, without a copy: uint8 [n], int64 [texts + 1].
+
+    Both are read-only, whether Arrow's memory is or not: the kernel is compiled once for each kind.
+    """
     _, offsets, data = array.buffers()
     if len(array) == 0:
-        return np.zeros(0, np.uint8), np.zeros(1, np.int64)
-    return (
-        np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8),
-        np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1],
-    )
+        found = np.zeros(0, np.uint8), np.zeros(1, np.int64)
+    else:
+        found = (
+            np.frombuffer(data if data is not None else b"", np.uint8),
+            np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1],
+        )
+    for one in found:
+        one.flags.writeable = False
+    return found
