@@ -162,6 +162,15 @@ def match_all(patterns: list[str], *, what: str) -> list[str]:
     return sorted(found)
 
 
+def holds_only(folder: str, name: str) -> bool:
+    """Whether the only file in a folder, at any depth, is the one of that name directly in it."""
+    if is_remote(folder):
+        found = [entry.path for entry in _beam().match([folder.rstrip("/") + "/**"])[0].metadata_list]
+    else:
+        found = [os.path.join(parent, one) for parent, _, names in os.walk(folder) for one in names]
+    return found == [join(folder, name)]
+
+
 def open_read(path: str) -> BinaryIO:
     """Open for reading, bytes as they are stored (never decompressed on the way)."""
     if not is_remote(path):

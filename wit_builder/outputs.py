@@ -82,6 +82,8 @@ class Output:
                 different = [key for key in identity if found.get(key) != identity[key]]
                 if may_grow and different == ["inputs"]:
                     break
+                if different and name == RUN and files.holds_only(self.path, RUN):
+                    break  # that run ended before it made anything
                 if different:
                     raise UserError(
                         f"this folder holds another run's output (differs in {_differences(found, identity)})",
