@@ -40,7 +40,7 @@ def flags() -> argparse.ArgumentParser:
     inputs.add_argument(
         "--pageviews", nargs="+", default=[], metavar="PATTERN", help="page views: hourly pageviews-*.gz, or pageview_complete *.bz2"
     )
-    inputs.add_argument("--project", default="en.wikipedia", help="whose page views count (default: %(default)s)")
+    inputs.add_argument("--wiki-project", default="en.wikipedia", help="whose page views count (default: %(default)s)")
     inputs.add_argument(
         "--wordnet", metavar="DIR",
         help="WordNet's database folder, with data.noun in it; else WNSEARCHDIR, WNHOME, NLTK's corpus and the usual places are tried; "
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     thresholds = Thresholds(given.min_count, given.min_bigram_count, given.min_pmi, given.min_views or 1)
     with running.pipeline() as pipeline:
         _ = pipeline | "Build queries" >> BuildQueries(
-            finishing, dump_parts, view_parts, given.project, thresholds, partitions, running.processes
+            finishing, dump_parts, view_parts, given.wiki_project, thresholds, partitions, running.processes
         )
     tell(files.read_json(output.file(MANIFEST)))
     return 0
@@ -128,7 +128,7 @@ def _streams(patterns: list[str], dumps: list[str]) -> dict[str, list[int]]:
 
 
 def _parameters(given: argparse.Namespace, size: int | None) -> dict:
-    names = ("project", "wordnet_lemmas", "min_count", "min_bigram_count", "min_pmi", "min_views")
+    names = ("wiki_project", "wordnet_lemmas", "min_count", "min_bigram_count", "min_pmi", "min_views")
     return {"size": size, "text_version": TEXT_VERSION, **{name: getattr(given, name) for name in names}}
 
 

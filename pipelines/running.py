@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions, StandardOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, SetupOptions, StandardOptions
 
+from pipelines import dataflow
 from pipelines.loopback import bind_loopback
 from wit_builder import files
 from wit_builder.errors import exit_with
@@ -26,6 +27,7 @@ def parser(stage: str, description: str, example: str) -> argparse.ArgumentParse
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    made.set_defaults(stage=stage)
     made.add_argument("--workers", type=int, metavar="N", help="local processes (default: all cores; a --runner decides for itself)")
     return made
 
@@ -50,6 +52,8 @@ class Running:
         self.options.view_as(SetupOptions).save_main_session = False
         chosen = self.options.view_as(StandardOptions).runner
         self.local = chosen in (None, "FnApiRunner")
+        if dataflow.is_dataflow(chosen):
+            dataflow.set_defaults(self.options, self.flags.stage)
         self.runner = "in this process (Beam's FnApiRunner)" if self.local else chosen
         if self.flags.workers is not None and self.flags.workers < 1:
             made.error("--workers must be at least 1")
@@ -63,7 +67,10 @@ class Running:
 
     @contextmanager
     def pipeline(self):
-        """A Beam pipeline that has run to its end when the block is left."""
+        """A Beam pipeline that has run to its end when the block is left.
+
+        Where a Dataflow template was asked for, nothing has run: the program ends there.
+        """
         bind_loopback()
         if self.local:
             # Named in code: Beam's DirectRunner would first look for a Prism binary, on the network if need be.
@@ -79,17 +86,26 @@ class Running:
                 yield made
         finally:
             close_pool()
+        if template := self.options.view_as(GoogleCloudOptions).template_location:
+            print(f"template: {template} (nothing has run yet: start a job from it)", file=sys.stderr)
+            sys.exit(0)
 
 
 def unknown_flags(rest: Sequence[str]) -> list[str]:
     """Flags that neither we nor Beam know. Beam itself drops them without a word, and a typing error goes unseen."""
+    known = beam_flags()
+    return [flag for flag in (word.split("=", 1)[0] for word in rest if word.startswith("--")) if flag not in known]
+
+
+def beam_flags() -> set[str]:
+    """Every flag that Beam knows. A flag of ours by the same name would keep its value from the runner."""
     known: set[str] = set()
     for options in PipelineOptions.__subclasses__():
         beam_parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         options._add_argparse_args(beam_parser)
         for action in beam_parser._actions:
             known.update(action.option_strings)
-    return [flag for flag in (word.split("=", 1)[0] for word in rest if word.startswith("--")) if flag not in known]
+    return known
 
 
 def run(main: Callable[[Sequence[str] | None], int | None]) -> None:

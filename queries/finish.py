@@ -39,7 +39,7 @@ class Finishing:
         if files.exists(self.output.file("manifest.json")):
             return files.read_json(self.output.file("manifest.json"))  # a runner may do this step again
         if self.partitions["title"] and not totals.get("page-view lines"):
-            raise UserError("no page views of the project", where=self.views, fix="check --project and the files' format")
+            raise UserError("no page views of the project", where=self.views, fix="check --wiki-project and the files' format")
         close_pool()  # the list is made in this process: the workers' memory is of no more use
         words = self._words()
         needed = (self.cuts.size or sum(totals.values())) + len(words)
