@@ -2,6 +2,7 @@
 
     python extract_peer.py wat FILE.warc.wat.gz        cc2dataset's way: FastWARC, pysimdjson, urljoin, MD5
     python extract_peer.py html PARSER FILE.jsonl      images with src and alt of each page, a JSON string a line
+    python extract_peer.py site PARSER FOLDER BASE_URL LIST    pairs of a folder's pages, by a parser and urljoin
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import sys
 import time
-from urllib.parse import urljoin
+from html.parser import HTMLParser
+from urllib.parse import quote, urldefrag, urljoin
 
 
 def wat(path: str) -> dict:
@@ -89,5 +92,55 @@ def html(parser: str, path: str) -> dict:
     return {"seconds": time.process_time() - start, "images": images}
 
 
+def attributes_html5lib(page: bytes) -> list[tuple[str, dict]]:
+    import html5lib
+
+    tree = html5lib.parse(page, treebuilder="etree", namespaceHTMLElements=False)
+    return [(node.tag, dict(node.attrib)) for node in tree.iter() if node.tag in ("img", "base")]
+
+
+def attributes_lxml(page: bytes) -> list[tuple[str, dict]]:
+    from lxml import etree
+
+    tree = etree.fromstring(page, etree.HTMLParser(huge_tree=True))
+    return [] if tree is None else [(node.tag, dict(node.attrib)) for node in tree.iter("img", "base")]
+
+
+def attributes_standard(page: bytes) -> list[tuple[str, dict]]:
+    found = []
+
+    class Images(HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            if tag in ("img", "base"):
+                found.append((tag, {name: value or "" for name, value in reversed(attrs)}))
+
+    parser = Images()
+    parser.feed(page.decode("utf-8", "replace"))
+    parser.close()
+    return found
+
+
+def site(parser: str, folder: str, base_url: str, names: str) -> dict:
+    """(page URL, image URL, text) of every image with an alt text and an http URL, of the pages that a file lists."""
+    attributes_of = {"html5lib": attributes_html5lib, "lxml": attributes_lxml, "html.parser": attributes_standard}[parser]
+    with open(names, encoding="utf-8") as stream:
+        paths = stream.read().split("\n")
+    pairs = []
+    start = time.process_time()
+    for path in paths:
+        with open(path, "rb") as stream:
+            found = attributes_of(stream.read())
+        page_url = base_url + quote(os.path.relpath(path, folder))
+        bases = [values["href"] for tag, values in found if tag == "base" and "href" in values]
+        base = urljoin(page_url, bases[0]) if bases else page_url
+        for tag, values in found:
+            text = " ".join(values.get("alt", "").split())
+            if tag == "img" and text and values.get("src", "").strip():
+                url = urldefrag(urljoin(base, values["src"].strip())).url
+                if url.startswith(("http://", "https://")):
+                    pairs.append((page_url, quote(url, safe="%/:?#[]@!$&'()*+,;=~"), text))
+    return {"seconds": time.process_time() - start, "pairs": pairs}
+
+
 if __name__ == "__main__":
-    print(json.dumps({"wat": wat, "html": html}[sys.argv[1]](*sys.argv[2:])))
+    print(json.dumps({"wat": wat, "html": html, "site": site}[sys.argv[1]](*sys.argv[2:])))
