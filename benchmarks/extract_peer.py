@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -128,7 +129,7 @@ def site(parser: str, folder: str, base_url: str, names: str) -> dict:
     pairs = []
     start = time.process_time()
     for path in paths:
-        with open(path, "rb") as stream:
+        with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as stream:
             found = attributes_of(stream.read())
         page_url = base_url + quote(os.path.relpath(path, folder))
         bases = [values["href"] for tag, values in found if tag == "base" and "href" in values]

@@ -14,6 +14,7 @@ import argparse
 import gzip
 import io
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,8 @@ PEER = Path(__file__).with_name("extract_peer.py")
 BASE = "http://site.example/"
 PARSERS = ("html5lib", "lxml", "html.parser")
 
+NAME = re.compile(r"\.(?:html?|xhtml|shtml)(?:\.gz)?$", re.IGNORECASE)
+
 Pairs = set[tuple[str, str, str]]  # page URL, image URL, text
 
 
@@ -41,10 +44,15 @@ def write_warc(folder: Path, pages: list[Path], path: Path) -> None:
             record.init_headers(WarcRecordType.response)
             record.headers["WARC-Target-URI"] = BASE + quote(page.relative_to(folder).as_posix())
             record.headers["Content-Type"] = "application/http; msgtype=response"
-            record.set_bytes_content(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + page.read_bytes())
+            record.set_bytes_content(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + read(page))
             member = io.BytesIO()
             record.write(member)
             stream.write(gzip.compress(member.getvalue(), mtime=0))
+
+
+def read(page: Path) -> bytes:
+    data = page.read_bytes()
+    return gzip.decompress(data) if page.suffix == ".gz" else data
 
 
 def extract(source: Path, output: Path, *flags: str) -> tuple[int, Pairs]:
@@ -66,14 +74,14 @@ def unique(found: list[tuple[str, str, str]]) -> Pairs:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, required=True, help="a folder of .html and .htm files, and folders of them")
+    parser.add_argument("--folder", type=Path, required=True, help="a folder of .html, .htm, .xhtml or .shtml files, also .gz, and of folders of them")
     parser.add_argument("--peer", default=sys.executable, help="the Python of an environment that holds the parsers")
     parser.add_argument("--parsers", nargs="+", default=PARSERS, choices=PARSERS)
     arguments = parser.parse_args()
-    pages = sorted(path for path in arguments.folder.rglob("*") if path.suffix in (".html", ".htm") and path.is_file())
+    pages = sorted(path for path in arguments.folder.rglob("*") if NAME.search(path.name) and path.is_file())
     if not pages:
-        parser.error(f"no .html or .htm files below {arguments.folder}")
-    size = sum(page.stat().st_size for page in pages)
+        parser.error(f"no pages below {arguments.folder}")
+    size = sum(len(read(page)) for page in pages)
     print(f"{len(pages):,} pages, {size / 1e6:.1f} MB")
     good = True
     with tempfile.TemporaryDirectory() as temporary:

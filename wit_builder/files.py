@@ -35,7 +35,7 @@ def set_options(flags: Sequence[str]) -> None:
     """Beam's command-line flags, which hold what its filesystems need (such as --s3_endpoint_url)."""
     global _options
     _options = tuple(flags)
-    _beam.cache_clear()
+    _beam_of.cache_clear()
 
 
 def options() -> tuple[str, ...]:
@@ -43,15 +43,27 @@ def options() -> tuple[str, ...]:
     return _options
 
 
-@lru_cache(maxsize=1)
-def _beam():
+def _beam(path: str):
+    """Beam's FileSystems, which know the path's scheme.
+
+    Raises:
+      UserError: where they do not.
+    """
+    return _beam_of(path.partition("://")[0])
+
+
+@lru_cache
+def _beam_of(scheme: str):
     from apache_beam.io.filesystems import FileSystems
+    from apache_beam.options.pipeline_options import PipelineOptions
 
-    if _options:
-        from apache_beam.options.pipeline_options import PipelineOptions
-
-        FileSystems.set_options(PipelineOptions(list(_options)))
+    FileSystems.set_options(PipelineOptions(list(_options)))  # without flags too: S3 then asks the environment
     _share_s3_clients()
+    try:
+        FileSystems.get_filesystem(f"{scheme}://x")
+    except ValueError as error:
+        fix = "copy the files to disk or object storage; s3 needs apache-beam[aws], gs apache-beam[gcp]"
+        raise UserError(f"Beam reads no {scheme}:// paths here", where=f"{scheme}://", fix=fix) from error
     return FileSystems
 
 
@@ -97,21 +109,21 @@ def join(folder: str, *names: str) -> str:
 
 def exists(path: str) -> bool:
     """Whether a file (or, locally, a folder) is there."""
-    return _beam().exists(path) if is_remote(path) else os.path.exists(path)
+    return _beam(path).exists(path) if is_remote(path) else os.path.exists(path)
 
 
 def is_folder(path: str) -> bool:
     """Whether the path is a folder, or remotely a prefix under which files stand."""
     if not is_remote(path):
         return os.path.isdir(path)
-    return bool(_beam().match([path.rstrip("/") + "/*"])[0].metadata_list)
+    return bool(_beam(path).match([path.rstrip("/") + "/*"])[0].metadata_list)
 
 
 def size(path: str) -> int:
     """Bytes of a file."""
     if not is_remote(path):
         return os.path.getsize(path)
-    return _beam().match([path])[0].metadata_list[0].size_in_bytes
+    return _beam(path).match([path])[0].metadata_list[0].size_in_bytes
 
 
 _FEW = 10
@@ -128,8 +140,8 @@ def sizes(paths: Sequence[str]) -> dict[str, int]:
         if is_remote(path):
             folders.setdefault(path.rsplit("/", 1)[0], []).append(path)
     patterns = [name for folder, inside in folders.items() for name in (inside if len(inside) < _FEW else [folder + "/*"])]
-    for result in _beam().match(patterns) if patterns else ():
-        found.update((entry.path, entry.size_in_bytes) for entry in result.metadata_list)
+    for pattern in patterns:
+        found.update((entry.path, entry.size_in_bytes) for entry in _beam(pattern).match([pattern])[0].metadata_list)
     return {path: found[path] for path in paths if path in found}
 
 
@@ -141,9 +153,9 @@ def match(pattern: str) -> list[str]:
         if not _GLOB_CHARACTERS.intersection(pattern):
             return [pattern] if os.path.isfile(pattern) else []
         return sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
-    files = [entry.path for entry in _beam().match([pattern])[0].metadata_list]
+    files = [entry.path for entry in _beam(pattern).match([pattern])[0].metadata_list]
     if not files and not _GLOB_CHARACTERS.intersection(pattern):
-        files = [entry.path for entry in _beam().match([pattern.rstrip("/") + "/*"])[0].metadata_list]
+        files = [entry.path for entry in _beam(pattern).match([pattern.rstrip("/") + "/*"])[0].metadata_list]
     return sorted(files)
 
 
@@ -177,7 +189,7 @@ def open_read(path: str) -> BinaryIO:
         return open(path, "rb")
     from apache_beam.io.filesystem import CompressionTypes
 
-    return _beam().open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    return _beam(path).open(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
 def read_bytes(path: str) -> bytes:
@@ -214,7 +226,7 @@ def atomic_writer(path: str) -> Iterator[BinaryIO]:
     if is_remote(path):
         from apache_beam.io.filesystem import CompressionTypes
 
-        stream = _beam().create(temporary, compression_type=CompressionTypes.UNCOMPRESSED)
+        stream = _beam(path).create(temporary, compression_type=CompressionTypes.UNCOMPRESSED)
     else:
         make_folder(os.path.dirname(path) or ".")
         stream = open(temporary, "wb")
@@ -244,7 +256,7 @@ def write_json(path: str, value: Any) -> None:
 def replace(source: str, target: str) -> None:
     """Rename over whatever stands at the target."""
     if is_remote(target):
-        _beam().rename([source], [target])
+        _beam(target).rename([source], [target])
     else:
         os.replace(source, target)
 
@@ -252,7 +264,7 @@ def replace(source: str, target: str) -> None:
 def remove(path: str) -> None:
     """Remove a file or a folder with all in it; nothing happens where it is not there."""
     if is_remote(path):
-        filesystem = _beam()
+        filesystem = _beam(path)
         present = [entry.path for entry in filesystem.match([path])[0].metadata_list]
         present += [entry.path for entry in filesystem.match([path.rstrip("/") + "/**"])[0].metadata_list]
         if present:

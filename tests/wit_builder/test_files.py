@@ -1,6 +1,6 @@
 import pyarrow as pa
 import pytest
-from s3 import bucket
+from s3 import KEYS, bucket
 
 from wit_builder import files, tables
 from wit_builder.errors import UserError
@@ -93,3 +93,23 @@ def test_names_below_a_root():
     assert files.input_root("/data/in/*/a.warc") == "/data/in"
     assert files.input_root("s3://b/in/part-?/a.warc") == "s3://b/in"
     assert files.input_root("a.warc") == "."
+
+
+def test_schemes_that_nothing_reads_are_told():
+    for call in (files.match, files.exists, files.is_folder, files.read_bytes, lambda path: files.sizes([path])):
+        with pytest.raises(UserError, match="ftp://: Beam reads no ftp:// paths here"):
+            call("ftp://a.example/x")
+
+
+def test_s3_takes_its_keys_from_the_environment_where_no_flags_say(tmp_path, monkeypatch):
+    with bucket(tmp_path) as flags:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", flags[0].partition("=")[2])
+        for name, value in KEYS.items():
+            monkeypatch.setenv(name, value)
+        before = files.options()
+        files.set_options(())
+        try:
+            files.write_bytes("s3://wit/a", b"a")
+            assert files.sizes(["s3://wit/a", "s3://wit/b", str(tmp_path / "none")]) == {"s3://wit/a": 1}
+        finally:
+            files.set_options(before)
