@@ -74,7 +74,7 @@ def unique(found: list[tuple[str, str, str]]) -> Pairs:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, required=True, help="a folder of .html, .htm, .xhtml or .shtml files, also .gz, and of folders of them")
+    parser.add_argument("--folder", type=Path, required=True, help="a folder of .html, .xhtml, .shtml files (also .gz)")
     parser.add_argument("--peer", default=sys.executable, help="the Python of an environment that holds the parsers")
     parser.add_argument("--parsers", nargs="+", default=PARSERS, choices=PARSERS)
     arguments = parser.parse_args()

@@ -55,6 +55,11 @@ class Record(NamedTuple):
     body: bytes
     cut: bool
 
+    def with_body(self, body: bytes) -> Record:
+        """The same with another body."""
+        length = b"\nContent-Length: %d\r\n" % len(body)
+        return self._replace(header=_LENGTH.sub(length, self.header, count=1), body=body)
+
     def parse(self) -> WarcRecord:
         """Itself as FastWARC has it.
 

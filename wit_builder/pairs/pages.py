@@ -24,6 +24,7 @@ _LOOKS_LIKE_HTML = re.compile(
     rb"(?:\xef\xbb\xbf)?+\s*+(?:(?><!--.{0,2000}?-->)\s*+)*+<(?:!doctype\s++html|html|head|title|body)[\s>]", re.I | re.S
 )
 _IS_JSON = re.compile(rb"\nContent-Type:[ \t]*application/json[ \t]*[;\r\n]", re.IGNORECASE)
+_BARE_HTTP_HEADER = re.compile(rb"HTTP/[^\r\n]++\n(?:[^\r\n]++\n)*+\n")  # lines that end without a carriage return
 _DECODERS = {"gzip": GzipReader, "x-gzip": GzipReader, "deflate": partial(GzipReader, zlib=True), "br": BrotliReader, "zstd": ZstdReader}
 
 
@@ -37,6 +38,9 @@ def page_of(record: Record, *, captions: bool = False) -> Page | None:
     """
     if record.kind == b"metadata":
         return read_wat(record.body) if _IS_JSON.search(record.header) else None
+    http = _BARE_HTTP_HEADER.match(record.body)
+    if http:  # FastWARC would find no end of it
+        record = record.with_body(http[0].replace(b"\n", b"\r\n") + record.body[http.end() :])
     return _page_of_response(record.parse(), captions)
 
 

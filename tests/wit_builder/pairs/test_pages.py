@@ -123,6 +123,14 @@ def test_headers_too_long_for_a_browser_are_a_broken_record():
         page_in(response(URL, BODY, "X: " + "y" * 100_000))
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("headers", ["", "Content-Type: text/html; charset=latin-1{0}X: y{0}"])
+def test_http_headers_with_either_end_of_line(end, headers):
+    http = f"HTTP/1.1 200 OK{end}{headers.format(end)}{end}".encode()
+    page = page_in(record(WarcRecordType.response, URL, "application/http; msgtype=response", http + b"<html>" + BODY))
+    assert pairs_of(page)[0] == PAIRS
+
+
 def test_media_types():
     assert media_type(" Text/HTML ; charset=x") == "text/html" and media_type("") == ""
 
