@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import glob
 import json
+import logging
 import os
 import shutil
 import threading
@@ -54,16 +55,20 @@ def _beam(path: str):
 
 @lru_cache
 def _beam_of(scheme: str):
-    from apache_beam.io.filesystems import FileSystems
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    FileSystems.set_options(PipelineOptions(list(_options)))  # without flags too: S3 then asks the environment
-    _share_s3_clients()
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # what Beam misses for other clouds
     try:
+        from apache_beam.io.filesystems import FileSystems
+        from apache_beam.options.pipeline_options import PipelineOptions
+
+        FileSystems.set_options(PipelineOptions(list(_options)))  # without flags too: S3 then asks the environment
+        _share_s3_clients()
         FileSystems.get_filesystem(f"{scheme}://x")
     except ValueError as error:
         fix = "copy the files to disk or object storage; s3 needs apache-beam[aws], gs apache-beam[gcp]"
         raise UserError(f"Beam reads no {scheme}:// paths here", where=f"{scheme}://", fix=fix) from error
+    finally:
+        logging.disable(before)
     return FileSystems
 
 

@@ -44,4 +44,4 @@ def page(
     broken = Section("Broken places", note=f"{told:,} in all. What stands before and after them was kept." if told else "None.")
     if faults:
         broken.table(["file", "byte", "what"], [(name, offset, what) for name, offset, what in faults[:_SHOWN]])
-    return render("Image-text pairs", [numbers, dropped, frequent, broken], lead=f"{counts.get('pairs', 0):,} unique pairs")
+    return render("Image-text pairs", [numbers, dropped, broken, frequent], lead=f"{counts.get('pairs', 0):,} unique pairs")
