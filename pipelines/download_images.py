@@ -62,8 +62,6 @@ def _plan(_, *, pairs, output, flags, live_folder):
 
 
 def _finish(summary, *, output):
-    for path in files.match(output.file("*.tmp-*")):  # of attempts that were killed
-        files.remove(path)
     files.write_bytes(output.file("report.html"), report.page(summary, output.path))
     output.finish(summary["counts"], summary["drops"], hosts=top_hosts(summary))
 

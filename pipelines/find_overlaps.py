@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -81,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     inputs = {"shards": [[shard.name, tar_digest(shard)] for shard in shards], "evaluation sets": described}
     output = Output(flags.output, "find_overlaps", parameters, inputs)
     calibration = dict(detector.metadata.get("calibration", {}))
-    where = {"shards": _absolute(flags.shards), "evaluation_sets": {one.name: _absolute(one.path) for one in sets}}
+    where = {"shards": files.absolute(flags.shards), "evaluation_sets": {one.name: files.absolute(one.path) for one in sets}}
     if output.begin(running.record() | where):
         settings = Search(
             detector=flags.detector,
@@ -112,10 +111,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         file=sys.stderr,
     )
     return 0
-
-
-def _absolute(path: str) -> str:
-    return path if files.is_remote(path) else os.path.abspath(path)
 
 
 class Ending:

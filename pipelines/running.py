@@ -17,6 +17,9 @@ from wit_builder import files
 from wit_builder.errors import exit_with
 from wit_builder.parallel import available_cores, close_pool
 
+# Flags whose paths workers open, and these stand in another folder than the submitter.
+_PATHS = ("input", "wikipedia", "wikipedia_index", "pageviews", "pairs", "queries", "shards", "eval", "detector", "cache", "output")
+
 
 def parser(stage: str, description: str, example: str) -> argparse.ArgumentParser:
     """Argument parser of `python -m pipelines.STAGE`, with the flags common to all stages."""
@@ -52,6 +55,8 @@ class Running:
         self.options.view_as(SetupOptions).save_main_session = False
         chosen = self.options.view_as(StandardOptions).runner
         self.local = chosen in (None, "FnApiRunner")
+        if not self.local:
+            _make_absolute(self.flags)
         if dataflow.is_dataflow(chosen):
             dataflow.set_defaults(self.options, self.flags.stage)
         self.runner = "in this process (Beam's FnApiRunner)" if self.local else chosen
@@ -89,6 +94,19 @@ class Running:
         if template := self.options.view_as(GoogleCloudOptions).template_location:
             print(f"template: {template} (nothing has run yet: start a job from it)", file=sys.stderr)
             sys.exit(0)
+
+
+def _make_absolute(flags: argparse.Namespace) -> None:
+    """Turn relative local paths into whole ones, also those of NAME=DIR."""
+    for name in _PATHS:
+        given = getattr(flags, name, None)
+        if isinstance(given, str):
+            setattr(flags, name, files.absolute(given))
+        elif given and name == "eval":
+            pairs = [value.partition("=") for value in given]
+            flags.eval = [f"{dataset}={files.absolute(path)}" if sign else dataset for dataset, sign, path in pairs]
+        elif given:
+            setattr(flags, name, [files.absolute(path) for path in given])
 
 
 def unknown_flags(rest: Sequence[str]) -> list[str]:

@@ -107,6 +107,11 @@ def _share_s3_clients() -> None:
     boto3_client.Client = SharingClient
 
 
+def absolute(path: str) -> str:
+    """The path from the root of the file system; one with a scheme as it is."""
+    return path if is_remote(path) else os.path.abspath(path)
+
+
 def join(folder: str, *names: str) -> str:
     """Path of a file in a folder, local or remote."""
     return "/".join([folder.rstrip("/"), *names]) if is_remote(folder) else os.path.join(folder, *names)

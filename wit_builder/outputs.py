@@ -106,8 +106,10 @@ class Output:
         return True
 
     def finish(self, counts: Mapping[str, int], drops: Mapping[str, int], **more: Any) -> dict[str, Any]:
-        """Remove the spill files, then write the manifest, last. Returns what it holds."""
+        """Remove spill files and what killed attempts left, then write the manifest, last. Returns what it holds."""
         files.remove(self.work)
+        for path in files.match(self.file("*.tmp-*")):
+            files.remove(path)
         manifest = {**self.identity(), "counts": dict(counts), "drops": dict(drops), **more}
         files.write_json(self.file(MANIFEST), manifest)
         return manifest

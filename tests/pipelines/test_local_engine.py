@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from engines import LOOPBACK, ROOT, build_wheel, listening, started
 
+from pipelines import running
+
 pytestmark = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads /proc")
 
 # What the workers do, and the job around it. In the job's own file, the work travels by value to an engine's workers; worker
@@ -93,3 +95,17 @@ def test_local_runs_listen_on_nothing_but_loopback(flags, tmp_path):
     assert all(address.startswith(LOOPBACK) for address in seen), seen
     assert bool(seen) == (flags == MULTI_PROCESSING), "the embedded run opens no port at all"
     assert json.loads((tmp_path / "totals.json").read_text())["sum"] == 3 * sum(range(10))
+
+
+def test_relative_paths_reach_workers_whole(monkeypatch, tmp_path):
+    """They stand in another folder than the submitter."""
+    monkeypatch.chdir(tmp_path)
+    made = running.parser("job", "a job", "none")
+    made.add_argument("--input", nargs="+")
+    made.add_argument("--eval", nargs="+")
+    made.add_argument("--output")
+    given = ["--input", "crawl/*.gz", "s3://bucket/x", "--eval", "a=sets/a", "b=/sets/b", "--output", "out"]
+    flags = running.Running(made, [*given, "--runner=PortableRunner"]).flags
+    assert flags.input == [f"{tmp_path}/crawl/*.gz", "s3://bucket/x"]
+    assert flags.eval == [f"a={tmp_path}/sets/a", "b=/sets/b"] and flags.output == f"{tmp_path}/out"
+    assert running.Running(made, given).flags.output == "out"

@@ -16,6 +16,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PRISM_VARIABLE = "WIT_PRISM"  # path of a Prism binary
+SPARK_VARIABLE = "WIT_SPARK_JOB_SERVER_JAR"  # path of Beam's Spark 3 job server
+SPARK_MASTER_VARIABLE = "WIT_SPARK_MASTER"  # spark://HOST:7077 of a standalone cluster; without it Spark runs in the job server
 
 # As /proc/net writes addresses.
 LOOPBACK = (
@@ -61,10 +63,9 @@ def free_port() -> int:
 class Engine:
     """Where to submit, and the processes that stand behind it."""
 
-    def __init__(self, job_port: int, pool_port: int, wheel: Path, processes: list[subprocess.Popen]) -> None:
+    def __init__(self, runner: list[str], pool_port: int, wheel: Path, processes: list[subprocess.Popen]) -> None:
         self.flags = [
-            "--runner=PortableRunner",
-            f"--job_endpoint=localhost:{job_port}",
+            *runner,
             "--environment_type=EXTERNAL",
             f"--environment_config=localhost:{pool_port}",
             f"--extra_package={wheel}",
@@ -83,26 +84,37 @@ def build_wheel(folder: Path) -> Path:
 
 @contextmanager
 def started(kind: str, folder: Path, wheel: Path) -> Iterator[Engine]:
-    """An engine of a kind: `job-service` or `prism`."""
+    """An engine of a kind: `job-service`, `prism` or `spark`; skips where it is not at hand."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with ExitStack() as stack:
-        if kind == "prism":
-            binary = os.environ.get(PRISM_VARIABLE)
-            if not binary:
-                pytest.skip(f"{PRISM_VARIABLE} names no Prism binary")
-            job_port, job_log = free_port(), folder / "jobs.log"
-            command = [binary, f"--job_port={job_port}", "--serve_http=false", "--log_level=error"]
-            jobs = stack.enter_context(process(command, job_log))
+        job_log, processes = folder / "jobs.log", []
+        if kind == "spark":
+            # The submitter starts the job server from its jar.
+            runner = ["--runner=SparkRunner", f"--spark_job_server_jar={_named(SPARK_VARIABLE, 'job server')}"]
+            runner.append(f"--spark_master_url={os.environ.get(SPARK_MASTER_VARIABLE, 'local[2]')}")
         else:
-            job_log = folder / "jobs.log"
-            command = [sys.executable, "-m", "pipelines.local_engine", "job-service"]
-            jobs = stack.enter_context(process(command, job_log, env=environment, cwd=folder))
-            job_port = int(wait_for(job_log, jobs, "job service: ").rsplit(":", 1)[1])
+            if kind == "prism":
+                job_port = free_port()
+                command = [_named(PRISM_VARIABLE, "Prism binary"), f"--job_port={job_port}", "--serve_http=false", "--log_level=error"]
+                jobs = stack.enter_context(process(command, job_log))
+            else:
+                command = [sys.executable, "-m", "pipelines.local_engine", "job-service"]
+                jobs = stack.enter_context(process(command, job_log, env=environment, cwd=folder))
+                job_port = int(wait_for(job_log, jobs, "job service: ").rsplit(":", 1)[1])
+            runner = ["--runner=PortableRunner", f"--job_endpoint=localhost:{job_port}"]
+            processes.append(jobs)
         pool_log = folder / "pool.log"
         command = [sys.executable, "-m", "pipelines.local_engine", "worker-pool"]
         pool = stack.enter_context(process(command, pool_log, env=environment, cwd=folder))
         pool_port = int(wait_for(pool_log, pool, "worker pool: ").rsplit(":", 1)[1])
-        yield Engine(job_port, pool_port, wheel, [pool, jobs])
+        yield Engine(runner, pool_port, wheel, [pool, *processes])
+
+
+def _named(variable: str, what: str) -> str:
+    path = os.environ.get(variable)
+    if not path:
+        pytest.skip(f"{variable} names no {what}")
+    return path
 
 
 def descendants(pid: int) -> set[int]:
