@@ -25,6 +25,7 @@ import threading
 import time
 from pathlib import Path
 
+import certifi
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -89,7 +90,7 @@ async def serve(folder: Path) -> None:
 
 
 def make_world(folder: Path, images: int) -> None:
-    """Pictures and a certificate for localhost."""
+    """Pictures; a certificate for localhost; and the trusted roots that a machine has, with this certificate among them."""
     sizes = []
     for seed in range(PICTURES):
         data = picture(seed)
@@ -103,6 +104,7 @@ def make_world(folder: Path, images: int) -> None:
          "subjectAltName=DNS:localhost", "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
         check=True, capture_output=True,
     )  # fmt: skip
+    (folder / "roots.pem").write_text(certifi.contents() + (folder / "cert.pem").read_text())
 
 
 def tree_memory(root: int) -> tuple[int, int]:
@@ -186,7 +188,7 @@ def compare(scheme: str, port: str, folder: Path, flags) -> None:
     pairs, output = folder / f"{scheme}.parquet", folder / "out"
     urls = [f"{scheme}://localhost:{port}/{index}.jpg" for index in range(flags.images)]
     pq.write_table(pa.table({"url": urls, "caption": [f"picture {index}" for index in range(flags.images)]}), pairs)
-    environment = {"SSL_CERT_FILE": str(folder / "cert.pem"), "NO_ALBUMENTATIONS_UPDATE": "1"}
+    environment = {"SSL_CERT_FILE": str(folder / "roots.pem"), "NO_ALBUMENTATIONS_UPDATE": "1"}
     image = ["--image_size", "256", "--resize_mode", "center_crop", "--encode_quality", "95"]
     ours = [sys.executable, "-m", "pipelines.download_images", "--pairs", str(pairs), "--output", str(output), "--pairs-per-shard", "750"]
     ours += [word.replace("_", "-") if word.startswith("--") else word for word in image]
