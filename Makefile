@@ -20,7 +20,7 @@ demo: venv
 	$(BIN)/python -m pipelines.demo --output $(DEMO_OUTPUT)
 
 test: venv
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: venv
 	$(BIN)/python -m ruff check .

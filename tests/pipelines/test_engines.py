@@ -162,7 +162,7 @@ def test_outputs_on_s3_are_the_same(world, embedded, tmp_path):
     import boto3
 
     with bucket(tmp_path) as flags:
-        run_stages(world, "s3://wit/run", ["--workers=2", *flags])
+        run_stages(world, "s3://wit/run", ["--workers=1", *flags])
         client = boto3.client(
             "s3", endpoint_url=flags[0].split("=", 1)[1], aws_access_key_id="x", aws_secret_access_key="y", region_name="us-east-1"
         )

@@ -3,6 +3,9 @@
 import bz2
 from html import escape
 
+from queries.parts import plan
+from queries.words import MergeWords, ReadArticles, write_vocabulary
+
 HEAD = (
     '<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" version="0.11" xml:lang="en">\n'
     "  <siteinfo><dbname>enwiki</dbname></siteinfo>\n"
@@ -31,3 +34,13 @@ def multistream(pages: list[str], each: int) -> tuple[bytes, bytes]:
         index += [f"{len(data)}:{start + number}:Title: {number}\n" for number in range(len(group))]
         data += bz2.compress("".join(group).encode())
     return data + bz2.compress(TAIL.encode()), "".join(index).encode()
+
+
+def count_words(path, folder, part_bytes, min_count, partitions=3):
+    """Parts of a dump, read and merged in this process; the parts, and what the merge of each partition told."""
+    parts = plan(str(path), part_bytes)
+    for index, part in enumerate(parts):
+        ReadArticles(str(folder), partitions)(None, (index, part))
+    merged = [MergeWords(str(folder), len(parts), min_count, 4)(None, partition) for partition in range(partitions)]
+    write_vocabulary(str(folder), partitions)
+    return parts, merged

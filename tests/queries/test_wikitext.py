@@ -1,12 +1,9 @@
 
-from collections import Counter
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from queries.parts import plan
-from queries.wikipedia import articles
 from queries.wikitext import to_text
 from wit_builder.text import tokens
 
@@ -77,13 +74,3 @@ def test_megabytes_of_open_markup(unit):
     half = unit * (300_000 // len(unit))
     to_text(half)
     to_text(half + "}}" * 100_000 + "]]" * 100_000 + "|" * 100_000)
-
-
-def test_agreement_with_mwparserfromhell_on_the_sample(samples, independent_counts):
-    ours: Counter = Counter()
-    for part in plan(str(samples / "wikipedia" / "enwiki-sample.xml.bz2"), 1 << 40):
-        for _, wikitext in articles(part, Counter()):
-            ours.update(tokens(to_text(wikitext)))
-    assert (ours & independent_counts).total() >= 0.995 * max(ours.total(), independent_counts.total())
-    for one, other in ((ours, independent_counts), (independent_counts, ours)):
-        assert not [word for word, count in one.items() if count >= 100 and word not in other]

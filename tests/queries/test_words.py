@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from queries import spill
 from queries.parts import plan
 from queries.wikitext import to_text
-from queries.words import PAGE_BREAK, MergeWords, ReadArticles, TokenStream, read_tokens, read_vocabulary, write_vocabulary
-from tests.queries.dumps import dump, page
+from queries.words import PAGE_BREAK, ReadArticles, TokenStream, read_tokens, read_vocabulary
+from tests.queries.dumps import count_words, dump, page
 from wit_builder.text import tokens
 
 TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from(" -é\u0301\u0338=<ſßﬁ½dogDOG")), max_size=6)
@@ -30,15 +30,6 @@ def test_token_stream_is_the_normal_form_of_each_text(texts):
             under_way.append(words[number])
     assert found == [tokens(text) for text in texts] and not under_way
     assert words == sorted(set(words))
-
-
-def count_words(path, folder, part_bytes, min_count, partitions=3):
-    parts = plan(str(path), part_bytes)
-    for index, part in enumerate(parts):
-        ReadArticles(str(folder), partitions)(None, (index, part))
-    merged = [MergeWords(str(folder), len(parts), min_count, 4)(None, partition) for partition in range(partitions)]
-    write_vocabulary(str(folder), partitions)
-    return parts, merged
 
 
 def test_counts_and_token_streams_of_a_dump(tmp_path):
@@ -65,18 +56,3 @@ def test_an_interrupted_part_is_done_again_and_a_whole_one_is_not(tmp_path):
     first = work(None, (0, part))
     (tmp_path / "a.xml").unlink()
     assert work(None, (0, part)) == first
-
-
-ATTRIBUTES = {"align", "style", "text"}  # of tables that mwparserfromhell gives up on and leaves as text
-
-
-def test_frequent_words_of_the_sample_against_an_independent_count(samples, tmp_path, independent_counts):
-    """The two texts differ a little (docs/queries.md), so a word near the threshold may stand on one side only."""
-    count_words(samples / "wikipedia" / "enwiki-sample.xml.bz2", tmp_path, 1 << 21, 100)
-    ours = dict(zip(*(column.to_pylist() for column in read_vocabulary(str(tmp_path)).columns)))
-    wanted = {word: count for word, count in independent_counts.items() if count >= 100}
-    differing = (set(ours) ^ set(wanted)) - ATTRIBUTES
-    assert len(ours) == 659 and len(differing) < 8
-    assert all(90 <= ours.get(word, independent_counts[word]) < 120 for word in differing)
-    common = (set(ours) & set(wanted)) - ATTRIBUTES
-    assert sum(abs(ours[word] - wanted[word]) for word in common) < 0.003 * sum(wanted.values())

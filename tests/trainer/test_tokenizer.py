@@ -28,12 +28,13 @@ def tokenizer():
 def plain_bpe(word: str, tokenizer: Tokenizer) -> list[int]:
     """OpenAI's loop: merge the pair of lowest rank wherever it occurs, until none is known."""
     ranks = {merge: rank for rank, merge in enumerate(tokenizer.merges)}
-    symbols = [*byte_characters(), *(c + WORD_END for c in byte_characters()), *("".join(m) for m in tokenizer.merges), START, END]
+    shown_bytes = byte_characters()
+    symbols = [*shown_bytes, *(c + WORD_END for c in shown_bytes), *("".join(m) for m in tokenizer.merges), START, END]
     ids = {symbol: index for index, symbol in enumerate(symbols)}
     if word in (START, END):
         return [ids[word]]
-    order = [b for b in range(256) if chr(b) in byte_characters()] + [b for b in range(256) if chr(b) not in byte_characters()]
-    shown = dict(zip(order, byte_characters()))
+    order = [b for b in range(256) if chr(b) in shown_bytes] + [b for b in range(256) if chr(b) not in shown_bytes]
+    shown = dict(zip(order, shown_bytes))
     parts = [shown[byte] for byte in word.encode()]
     parts[-1] += WORD_END
     while len(parts) > 1:
