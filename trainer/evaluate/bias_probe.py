@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from scipy.special import softmax
 
 from trainer.evaluate import flags as shared
 from trainer.evaluate import prompts
@@ -15,7 +16,7 @@ from trainer.evaluate.features import Features, extract
 from trainer.evaluate.image_columns import columns_of
 from trainer.evaluate.label_rates import any_of, assigned, group_counts
 from trainer.evaluate.metrics import rate
-from trainer.evaluate.scoring import score_chunks
+from trainer.evaluate.scoring import Linear, score_chunks
 from wit_builder import files, tables
 from wit_builder.errors import UserError
 from wit_builder.evalsets import open_pictures
@@ -60,13 +61,7 @@ def read_labels(path: str) -> dict[str, str]:
 
 def probabilities(features: Features, classifier: np.ndarray, scale: float) -> np.ndarray:
     """Softmax over the labels, float32 [n, c]."""
-
-    def softmax(batch: np.ndarray) -> np.ndarray:
-        logits = scale * (batch @ classifier.T)
-        weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-
-    return np.concatenate(list(score_chunks(features.embedding, softmax)))
+    return np.concatenate([softmax(logits, axis=1) for logits in score_chunks(features.embedding, Linear(scale * classifier))])
 
 
 def rate_rows(

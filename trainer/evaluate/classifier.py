@@ -42,16 +42,3 @@ def zero_shot_classifier(encoder: Encoder, class_names: Sequence[str], templates
     np.save(stream, vectors, allow_pickle=False)
     files.write_bytes(path, stream.getvalue())
     return vectors
-
-
-def mean_of_units(embedding: np.ndarray, units: np.ndarray, count: int) -> np.ndarray:
-    """Mean vector of each unit's images, float32 [u, e] of float32 [n, e]; its product with a classifier is the mean of theirs.
-
-    Args:
-      embedding: one row an image.
-      units: the unit of each image, int [n], each of 0…u−1 at least once.
-      count: u.
-    """
-    sums = np.zeros((count, embedding.shape[1]), np.float32)
-    np.add.at(sums, units, embedding)
-    return sums / np.bincount(units, minlength=count)[:, None]

@@ -78,17 +78,21 @@ class Encoder:
         return features.float().cpu().numpy(), F.normalize(embedding.float(), dim=-1).cpu().numpy()
 
     @torch.inference_mode()
+    def embed_batch(self, texts: Sequence[str]) -> np.ndarray:
+        """Unit vectors float32 [b, e] of texts that are encoded together; one longer than the context is cut."""
+        tokens = self.loaded.tokenize(texts)  # [b, context]
+        end = int(tokens.argmax(dim=1).max())  # of the longest; padding beyond it does not matter
+        with self._precision():
+            embedding = self.model.encode_text(tokens[:, : end + 1].to(self.device))
+        return F.normalize(embedding.float(), dim=-1).cpu().numpy()
+
     def embed_texts(self, texts: Sequence[str], label: str = "texts") -> np.ndarray:
-        """Unit vectors float32 [n, e]; a text longer than the context is cut."""
+        """Unit vectors float32 [n, e], in batches, with a progress line of that label."""
         vectors = np.empty((len(texts), self.model.config.embed), np.float32)
         with progress(label, len(texts), "text") as line:
             for start in range(0, len(texts), TEXT_BATCH):
                 batch = texts[start : start + TEXT_BATCH]
-                tokens = self.loaded.tokenize(batch)  # [b, context]
-                end = int(tokens.argmax(dim=1).max())  # of the longest; padding beyond it does not matter
-                with self._precision():
-                    embedding = self.model.encode_text(tokens[:, : end + 1].to(self.device))
-                vectors[start : start + len(batch)] = F.normalize(embedding.float(), dim=-1).cpu().numpy()
+                vectors[start : start + len(batch)] = self.embed_batch(batch)
                 line.update(len(batch))
         return vectors
 

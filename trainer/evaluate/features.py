@@ -20,9 +20,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from scipy.sparse import csr_array
 
 from learning.images import ImageError
 from trainer.evaluate.encoder import Encoder
+from trainer.evaluate.rows import Rows, UnitMeans
 from trainer.load import Preprocessing
 from wit_builder import files, tables
 from wit_builder.errors import UserError
@@ -50,14 +52,14 @@ class Features:
 
     Attributes:
       rows: columns of ROWS, n rows.
-      features: float32 [n, w], from before the projection; mapped from disk.
-      embedding: float32 [n, e], unit vectors; mapped from disk.
+      features: float32 [n, w], from before the projection, on disk.
+      embedding: float32 [n, e], unit vectors, on disk.
       skipped: counts and names of what could not be used.
     """
 
     rows: pa.Table
-    features: np.ndarray
-    embedding: np.ndarray
+    features: Rows
+    embedding: Rows
     skipped: dict
 
     def __len__(self) -> int:
@@ -77,12 +79,11 @@ class Features:
     def _label_counts(self) -> pa.Array:
         return pc.list_value_length(self.rows["labels"])
 
-    def multi_hot(self, classes: int) -> np.ndarray:
-        """All labels, bool [n, classes]."""
-        result = np.zeros((len(self), classes), bool)
-        counts = self._label_counts.to_numpy()
-        result[np.repeat(np.arange(len(self)), counts), pc.list_flatten(self.rows["labels"]).to_numpy()] = True
-        return result
+    def multi_hot(self, classes: int) -> csr_array:
+        """All labels, sparse bool [n, classes]."""
+        columns = pc.list_flatten(self.rows["labels"]).to_numpy()
+        starts = np.concatenate([[0], np.cumsum(self._label_counts.to_numpy())])
+        return csr_array((np.ones(len(columns), bool), columns, starts), (len(self), classes))
 
     def select(self, kept: np.ndarray, reason: str) -> Features:
         """Only some of the images, bool [n]; the others are counted and named as skipped for `reason`."""
@@ -91,7 +92,7 @@ class Features:
         named = [*self.skipped["named"], *({"eval_key": name, "reason": reason} for name in names)]
         places = np.flatnonzero(kept)
         skipped = {"counts": counts, "named": named[: Skipped.NAMED]}
-        return Features(self.rows.take(places), self.features[places], self.embedding[places], skipped)
+        return Features(self.rows.take(places), self.features.take(places), self.embedding.take(places), skipped)
 
     def middle_frames(self) -> Features:
         """One image for each unit: of a clip, the frame in the middle, as the paper's probes take it."""
@@ -101,16 +102,21 @@ class Features:
         if len(counts) == len(units):
             return self
         places = order[np.cumsum(counts) - counts + counts // 2]
-        return Features(self.rows.take(places), self.features[places], self.embedding[places], self.skipped)
+        return Features(self.rows.take(places), self.features.take(places), self.embedding.take(places), self.skipped)
+
+    def unit_embedding(self) -> tuple[Rows | UnitMeans, np.ndarray, np.ndarray]:
+        """One vector for each unit, the mean of a clip's frames: float32 [u, e]; an image of each, int [u]; and `clips`, int [n]."""
+        units = self.clips()
+        first = np.unique(units, return_index=True)[1]
+        return self.embedding if len(first) == len(units) else UnitMeans(self.embedding, units), first, units
 
     def clips(self) -> np.ndarray:
         """The unit that each image belongs to, int64 [n]: frames of one clip share one; numbered by first appearance."""
-        names = self.rows["clip"].to_numpy(zero_copy_only=False)
-        alone = names == ""
-        if alone.all():
-            return np.arange(len(names))
-        keys = np.where(alone, [f"\0{i}" for i in range(len(names))], names)
-        _, first, inverse = np.unique(keys.astype(str), return_index=True, return_inverse=True)
+        names = self.rows["clip"]
+        numbers = np.concatenate([chunk.indices.to_numpy() for chunk in names.dictionary_encode().chunks]).astype(np.int64)
+        alone = pc.equal(names, "").to_numpy()
+        numbers[alone] = -1 - np.flatnonzero(alone)
+        _, first, inverse = np.unique(numbers, return_index=True, return_inverse=True)
         order = np.empty(len(first), np.int64)
         order[np.argsort(first)] = np.arange(len(first))
         return order[inverse]
@@ -236,8 +242,8 @@ def load(folder: str) -> Features:
     """What `extract` cached in a folder."""
     described = files.read_json(os.path.join(folder, "features.json"))
 
-    def mapped(name: str) -> np.ndarray:
-        return np.memmap(os.path.join(folder, f"{name}.f32"), "<f4", mode="r", shape=(described["count"], described[name]))
+    def mapped(name: str) -> Rows:
+        return Rows.of(np.memmap(os.path.join(folder, f"{name}.f32"), "<f4", mode="r", shape=(described["count"], described[name])))
 
     return Features(tables.read_table(os.path.join(folder, "rows.parquet")), mapped("features"), mapped("embedding"), described["skipped"])
 

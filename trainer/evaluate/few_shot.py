@@ -43,13 +43,14 @@ def few_shot(data: ProbeData, opened: EvaluationSet, device: torch.device, shots
             fix="give fewer --shots",
         )
     found: dict[str, Any] = {}
+    ranks = [data.train.class_ranks(seed) for seed in range(seeds)]
     with progress(f"{opened.name}: few-shot probes", len(shots) * seeds, "probe") as line:
         for count in shots:
             by_seed = []
             for seed in range(seeds):
-                train = data.train.take(data.train.of_each_class(count, seed, classes))
+                train = data.train.take(np.flatnonzero(ranks[seed] < count))
                 fitted = fit_best(train, data.validation, classes, device, refit=False)
-                by_seed.append({**evaluate(fitted.probe, data.test, classes)[0]["top1"], "l2": fitted.strength})
+                by_seed.append({**evaluate(fitted.probe, data.test)[0]["top1"], "l2": fitted.strength})
                 line.update()
             found[str(count)] = {"mean": float(np.mean([result["value"] for result in by_seed])), "by_seed": by_seed}
     return found

@@ -55,7 +55,7 @@ def probe_data(encoder: Encoder, opened: EvaluationSet, cache: str, threads: int
     if "validation" in found:
         train, validation = found["train"], found["validation"]
     else:
-        train, validation = split_off_validation(found["train"], classes, opened.path)
+        train, validation = split_off_validation(found["train"], opened.path)
     return ProbeData(train, validation, found["test"], skipped)
 
 
@@ -66,7 +66,7 @@ def linear_probe(
     classes = len(opened.class_names)
     with progress(f"{opened.name}: fits", None, "fit") as line:
         fitted = fit_best(data.train, data.validation, classes, device, every=every, on_fit=line.update)
-    found, predicted = evaluate(fitted.probe, data.test, classes)
+    found, predicted = evaluate(fitted.probe, data.test)
     return {
         **found,
         "classes": classes,
@@ -128,6 +128,6 @@ def predictions_table(name: str, data: Labelled, predicted: np.ndarray) -> pa.Ta
     if data.positive is None:
         labels, right = pa.array(data.labels, pa.int32()), predicted == data.labels
     else:
-        labels, right = pa.nulls(len(data), pa.int32()), data.positive[np.arange(len(data)), predicted]
+        labels, right = pa.nulls(len(data), pa.int32()), scoring.among(predicted, data.positive)
     columns = [pa.array([name] * len(data)), pa.array(data.keys), labels, pa.array(predicted, pa.int32()), pa.array(right)]
     return pa.table(columns, schema=records.PREDICTIONS)

@@ -13,7 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.optimize import minimize
+from scipy.sparse import csr_array
 from torch import Tensor
+
+from trainer.evaluate.rows import Rows
+from trainer.evaluate.scoring import SCORES, Linear
 
 STEPS = 97  # 8 a decade over 1e-6…1e6: 96 steps
 MAX_ITERATIONS = 1000
@@ -40,17 +44,27 @@ class Probe:
     bias: np.ndarray
     iterations: int
 
-    def scores(self, features: np.ndarray) -> np.ndarray:
-        """Logits float32 [n, c] of features [n, d]."""
-        return features @ self.weight.T + self.bias
+    @property
+    def linear(self) -> Linear:
+        """Features [n, d] to logits [n, c]."""
+        return Linear(self.weight, self.bias)
+
+
+def block(rows: Tensor | Rows | csr_array, start: int, stop: int, device: torch.device) -> Tensor:
+    """A slice of rows, on the device."""
+    found = rows[start:stop]
+    if isinstance(found, csr_array):
+        found = found.toarray()
+    return torch.as_tensor(found, device=device)
 
 
 def fit(
-    features: Tensor,
-    targets: Tensor,
+    features: Tensor | Rows,
+    targets: Tensor | csr_array,
     classes: int,
     strength: float,
     *,
+    device: torch.device | str = "cpu",
     max_iterations: int = MAX_ITERATIONS,
     tolerance: float = 1e-4,
     chunk: int = 16_384,
@@ -58,23 +72,25 @@ def fit(
     """Minimise Σ loss + strength/2 · |W|², the bias left free: scikit-learn's LogisticRegression(C=1/strength).
 
     Args:
-      features: float32 [n, d], on the device that is to compute.
+      features: float32 [n, d]; what is no tensor is read a chunk at a time, in every iteration.
       targets: class numbers int64 [n] for a softmax over the classes, or bool [n, c] for one independent yes-or-no each.
       classes: c.
       strength: λ, at least 0.
+      device: that computes, where the features are no tensor on one.
       max_iterations: of L-BFGS.
       tolerance: it stops where no element of the gradient of the mean loss exceeds this.
-      chunk: examples whose logits are held at a time.
+      chunk: examples whose logits are held at a time, fewer where there are very many classes.
     """
     n, d = features.shape
+    chunk = max(1, min(chunk, SCORES // classes))
+    device = features.device if isinstance(features, Tensor) else torch.device(device)
     if n < d:
         # The best weights lie in the span of the examples, so few of them are fitted in coordinates of that span.
-        basis, coordinates = torch.linalg.qr(features.T)  # [d, n] orthonormal, [n, n]
+        basis, coordinates = torch.linalg.qr(block(features, 0, n, device).T)  # [d, n] orthonormal, [n, n]
         small = fit(
             coordinates.T.contiguous(), targets, classes, strength, max_iterations=max_iterations, tolerance=tolerance, chunk=chunk
         )
         return Probe(small.weight @ basis.T.cpu().numpy(), small.bias, small.iterations)
-    device = features.device
 
     def loss_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
         parameters = torch.from_numpy(flat).to(device, torch.float32).view(classes, d + 1)
@@ -82,8 +98,8 @@ def fit(
         gradient = torch.zeros_like(parameters)
         loss = torch.zeros((), dtype=torch.float64, device=device)
         for start in range(0, n, chunk):
-            x = features[start : start + chunk]  # [b, d]
-            y = targets[start : start + chunk]  # [b] or [b, c]
+            x = block(features, start, start + chunk, device)  # [b, d]
+            y = block(targets, start, start + chunk, device)  # [b] or [b, c]
             logits = torch.addmm(bias, x, weight.T)  # [b, c]
             if y.ndim == 1:
                 log_probabilities = logits.log_softmax(dim=1)

@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array, vstack
 
 from trainer.evaluate import logistic, scoring
 from trainer.evaluate.features import Features
+from trainer.evaluate.rows import CHUNK, Rows
 from wit_builder.errors import UserError
 from wit_builder.hashing import hash64
 
+IN_MEMORY = 1 << 30  # bytes of features that a fit on a CPU holds; more are read from disk in every iteration
 VALIDATION_SHARE = 5  # one in five training examples of a class stands in where a set has no validation split
 
 
@@ -21,15 +24,15 @@ class Labelled:
     """Features with their targets.
 
     Attributes:
-      features: float32 [n, w].
+      features: float32 [n, w], on disk.
       labels: int64 [n]; -1 throughout where there are several labels each.
-      positive: bool [n, c] where there are several labels each, else None.
+      positive: sparse bool [n, c] where there are several labels each, else None.
       keys: eval_key of each.
     """
 
-    features: np.ndarray
+    features: Rows
     labels: np.ndarray
-    positive: np.ndarray | None
+    positive: csr_array | None
     keys: list[str]
 
     @classmethod
@@ -45,36 +48,39 @@ class Labelled:
     def take(self, places: np.ndarray) -> Labelled:
         """Some of them, int [m], in that order."""
         positive = None if self.positive is None else self.positive[places]
-        return Labelled(self.features[places], self.labels[places], positive, [self.keys[place] for place in places])
+        return Labelled(self.features.take(places), self.labels[places], positive, [self.keys[place] for place in places])
 
     def join(self, other: Labelled) -> Labelled:
         """These, then those."""
-        positive = None if self.positive is None else np.concatenate([self.positive, other.positive])
-        both = np.concatenate([self.features, other.features]), np.concatenate([self.labels, other.labels])
-        return Labelled(*both, positive, self.keys + other.keys)
+        positive = None if self.positive is None else vstack([self.positive, other.positive], format="csr")
+        labels = np.concatenate([self.labels, other.labels])
+        return Labelled(self.features.join(other.features), labels, positive, self.keys + other.keys)
 
     def shuffled(self, salt: str | int) -> np.ndarray:
         """Places in an order that depends on the salt and the keys alone, int [n]."""
         return np.argsort(np.array([hash64("probe", salt, key) for key in self.keys], np.uint64), kind="stable")
 
-    def of_each_class(self, count: int, salt: str | int, classes: int) -> np.ndarray:
-        """Places of the first `count` examples of each class in a salted order; smaller counts give subsets. Ascending."""
+    def class_ranks(self, salt: str | int) -> np.ndarray:
+        """How many of an example's class come before it in a salted order: int [n]. Fewer shots are a subset of more."""
         order = self.shuffled(salt)
-        chosen = [order[self.labels[order] == label][:count] for label in range(classes)]
-        return np.sort(np.concatenate(chosen))
+        by_class = order[np.argsort(self.labels[order], kind="stable")]
+        counts = np.bincount(self.labels)
+        ranks = np.empty(len(self), np.int64)
+        ranks[by_class] = np.arange(len(self)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return ranks
 
 
-def split_off_validation(train: Labelled, classes: int, where: str) -> tuple[Labelled, Labelled]:
+def split_off_validation(train: Labelled, where: str) -> tuple[Labelled, Labelled]:
     """Training and validation examples, one in five of each class in validation, by a salted hash of their keys.
 
     Raises:
       UserError: where no class has two examples.
     """
-    order = train.shuffled("validation")
-    held_out = np.zeros(len(train), bool)
-    groups = [order] if train.positive is not None else [order[train.labels[order] == label] for label in range(classes)]
-    for group in groups:
-        held_out[group[: max(len(group) // VALIDATION_SHARE, int(len(group) > 1))]] = True
+    if train.positive is None:
+        ranks, sizes = train.class_ranks("validation"), np.bincount(train.labels)[train.labels]
+    else:
+        ranks, sizes = np.argsort(train.shuffled("validation")), np.full(len(train), len(train))
+    held_out = ranks < np.maximum(sizes // VALIDATION_SHARE, sizes > 1)
     if not held_out.any():
         raise UserError("too few training examples to choose the L2 strength on", where=where, fix="give at least two of a class")
     return train.take(np.flatnonzero(~held_out)), train.take(np.flatnonzero(held_out))
@@ -97,17 +103,29 @@ class Fitted:
 
 def fit(data: Labelled, classes: int, strength: float, device: torch.device) -> logistic.Probe:
     """Logistic regression on these examples: a softmax, or one yes-or-no a class where there are several labels."""
-    targets = data.labels if data.positive is None else data.positive
-    features = torch.tensor(data.features).to(device)
-    return logistic.fit(features, torch.from_numpy(targets).to(device), classes, strength)
+    if data.positive is None:
+        targets = torch.from_numpy(data.labels).to(device)
+    else:
+        targets = resident(data.positive, (len(data), classes), torch.bool, device)
+    return logistic.fit(resident(data.features, data.features.shape, torch.float32, device), targets, classes, strength, device=device)
 
 
-def evaluate(probe: logistic.Probe, data: Labelled, classes: int) -> tuple[dict[str, Any], np.ndarray]:
+def resident(rows: Rows | csr_array, shape: tuple[int, int], kind: torch.dtype, device: torch.device) -> Rows | csr_array | torch.Tensor:
+    """Rows [n, w] in the memory of the device where they are not too many for it; else as they are, to be read in slices."""
+    room = torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else IN_MEMORY
+    if shape[0] * shape[1] * kind.itemsize > room:
+        return rows
+    whole = torch.empty(shape, dtype=kind, device=device)
+    for start in range(0, len(whole), CHUNK):
+        whole[start : start + CHUNK] = logistic.block(rows, start, start + CHUNK, device)
+    return whole
+
+
+def evaluate(probe: logistic.Probe, data: Labelled) -> tuple[dict[str, Any], np.ndarray]:
     """Metrics (`scoring`) and the best class of each example, int [n]."""
-    chunks = scoring.score_chunks(data.features, probe.scores)
     if data.positive is not None:
-        return scoring.evaluate_several(chunks, data.positive)
-    found, predicted, _ = scoring.evaluate_single(chunks, data.labels, classes)
+        return scoring.evaluate_several(data.features, probe.linear, data.positive)
+    found, predicted, _ = scoring.evaluate_single(data.features, probe.linear, data.labels)
     return found, predicted
 
 
@@ -137,7 +155,7 @@ def fit_best(
         fits[step] = fit(train, classes, logistic.regularisation(step), device)
         if on_fit:
             on_fit()
-        return main_score(evaluate(fits[step], validation, classes)[0])
+        return main_score(evaluate(fits[step], validation)[0])
 
     best, scores = logistic.search(score, every=every)
     strength = logistic.regularisation(best)

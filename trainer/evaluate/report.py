@@ -55,7 +55,7 @@ def evaluate_set(encoder: Encoder, opened: EvaluationSet, flags: argparse.Namesp
     found: dict[str, Any] = {"skipped": features.skipped}
     if not opened.class_names:
         if "retrieval" not in flags.without:
-            found["retrieval"], _ = retrieval(encoder, opened, captioned(opened, features), flags.prefix)
+            found["retrieval"], _ = retrieval(encoder, opened, captioned(opened, features), flags.cache, flags.prefix)
         return found
     check_classes(opened, opened.class_names)
     features = labelled(opened, features, "test", allow_empty=True)

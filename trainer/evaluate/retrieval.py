@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trainer.evaluate import flags as shared
+from trainer.evaluate.captions import caption_vectors
 from trainer.evaluate.encoder import Encoder
 from trainer.evaluate.features import Features, extract
 from trainer.evaluate.metrics import rate, retrieval_ranks
@@ -41,22 +42,25 @@ def captioned(opened: EvaluationSet, features: Features) -> Features:
     return features if has_text.all() else features.select(has_text, "no caption")
 
 
-def retrieval(encoder: Encoder, opened: EvaluationSet, features: Features, prefix: str = "") -> tuple[dict[str, Any], pa.Table]:
+def retrieval(
+    encoder: Encoder, opened: EvaluationSet, features: Features, cache: str, prefix: str = ""
+) -> tuple[dict[str, Any], pa.Table]:
     """Recall both ways between a set's images and all their captions.
 
     Args:
       encoder: the model.
       opened: the set.
       features: of captioned images.
+      cache: where the captions' vectors are kept.
       prefix: put before every caption; the paper uses "a photo of ".
 
     Returns:
       Metrics, and the rank of each query, rows of RANKS.
     """
     counts = pc.list_value_length(features.rows["captions"]).to_numpy()
-    captions = pc.list_flatten(features.rows["captions"]).to_pylist()
+    captions = pc.list_flatten(features.rows["captions"])
     owner = np.repeat(np.arange(len(features)), counts)
-    texts = encoder.embed_texts([prefix + caption for caption in captions], f"{opened.name}: captions")
+    texts = caption_vectors(encoder, captions, prefix, cache, f"{opened.name}: captions")
     of_texts, of_images = retrieval_ranks(features.embedding, texts, owner)
     keys = features.rows["eval_key"].combine_chunks()
     ranks = pa.concat_tables([
@@ -96,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report, ranks, counts, drops = {}, [], {}, {}
     for opened in sets:
         features = captioned(opened, extract(encoder, opened, flags.split, flags.cache, flags.threads))
-        report[opened.name], table = retrieval(encoder, opened, features, flags.prefix)
+        report[opened.name], table = retrieval(encoder, opened, features, flags.cache, flags.prefix)
         ranks.append(table)
         counts[opened.name] = len(features)
         drops.update({f"{opened.name}: {reason}": count for reason, count in features.skipped["counts"].items()})

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from trainer.evaluate import flags as shared
-from trainer.evaluate.classifier import mean_of_units, zero_shot_classifier
+from trainer.evaluate.classifier import zero_shot_classifier
 from trainer.evaluate.features import Features, extract, labelled
 from trainer.evaluate.fits import Line, effective_robustness, fit_line, logit
 from trainer.evaluate.metrics import rate
 from trainer.evaluate.prompting import add_prompt_flags, prompting_of
-from trainer.evaluate.scoring import score_chunks
+from trainer.evaluate.scoring import Linear, score_chunks
 from wit_builder import files
 from wit_builder.errors import UserError
 from wit_builder.evalsets import EvaluationSet
@@ -85,12 +85,9 @@ def accuracy(features: Features, classifier: np.ndarray, groups: Sequence[Sequen
       groups: the classes of the classifier that each of k classes stands for.
       labels: int [n] among the k; -1 leaves an image out.
     """
-    units = features.clips()
-    first = np.unique(units, return_index=True)[1]
-    vectors = features.embedding if len(first) == len(units) else mean_of_units(features.embedding, units, len(first))
+    vectors, first, _ = features.unit_embedding()
     wanted = labels[first]
-    chunks = score_chunks(vectors, lambda batch: pooled(batch @ classifier.T, groups))
-    predicted = np.concatenate([scores.argmax(axis=1) for scores in chunks])
+    predicted = np.concatenate([pooled(scores, groups).argmax(axis=1) for scores in score_chunks(vectors, Linear(classifier))])
     kept = wanted >= 0
     return rate(np.count_nonzero(predicted[kept] == wanted[kept]), np.count_nonzero(kept))
 

@@ -2,36 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from trainer.evaluate import metrics
+from trainer.evaluate.rows import CHUNK, Rows, UnitMeans
 
-CHUNK = 16_384  # images whose scores are held at a time
+SCORES = 16_000_000  # scores that are held at a time
 
-
-def score_chunks(vectors: np.ndarray, score: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
-    """Scores [b, c] of vectors [n, d], a chunk at a time, read from disk as they are needed."""
-    for start in range(0, len(vectors), CHUNK):
-        yield score(np.asarray(vectors[start : start + CHUNK]))
+Vectors = np.ndarray | Rows | UnitMeans  # float32 [n, w]; a slice is read when it is asked for
 
 
-def evaluate_single(chunks: Iterator[np.ndarray], labels: np.ndarray, classes: int) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class Linear:
+    """A linear classifier, of prompts or fitted.
+
+    Attributes:
+      weight: float32 [c, w].
+      bias: float32 [c], or 0 for none.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray | float = 0.0
+
+    @property
+    def classes(self) -> int:
+        return len(self.weight)
+
+    def __call__(self, vectors: np.ndarray) -> np.ndarray:
+        """Scores float32 [b, c] of float32 [b, w]."""
+        return vectors @ self.weight.T + self.bias
+
+    def of(self, classes: slice) -> Linear:
+        """The classifier of some of the classes."""
+        return Linear(self.weight[classes], self.bias if isinstance(self.bias, float) else self.bias[classes])
+
+
+def score_chunks(vectors: Vectors, linear: Linear) -> Iterator[np.ndarray]:
+    """Scores [b, c] of vectors [n, w], a chunk at a time, in order."""
+    step = max(1, min(CHUNK, SCORES // linear.classes))
+    for start in range(0, len(vectors), step):
+        yield linear(vectors[start : start + step])
+
+
+def evaluate_single(vectors: Vectors, linear: Linear, labels: np.ndarray) -> tuple[dict[str, Any], np.ndarray, csr_array]:
     """Metrics of examples that have one label each.
 
     Args:
-      chunks: scores [b, c], in order.
+      vectors: float32 [n, w].
+      linear: of c classes, at least 2.
       labels: int [n].
-      classes: c, at least 2.
 
     Returns:
       Rates by name (`top1`, `top5` and `mean_top1_top5` where there are more than five classes, `mean_per_class`, `roc_auc`
       where there are two classes), best class int [n], and confusion counts [c, c].
     """
-    best, second_margin = [], []
-    for scores in chunks:
+    best, second_margin, classes = [], [], linear.classes
+    for scores in score_chunks(vectors, linear):
         best.append(metrics.top_k(scores, 5))
         if classes == 2:
             second_margin.append(scores[:, 1] - scores[:, 0])
@@ -48,21 +79,37 @@ def evaluate_single(chunks: Iterator[np.ndarray], labels: np.ndarray, classes: i
     return found, predicted, matrix
 
 
-def evaluate_several(chunks: Iterator[np.ndarray], positive: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
+def evaluate_several(vectors: Vectors, linear: Linear, positive: csr_array) -> tuple[dict[str, Any], np.ndarray]:
     """Metrics of examples that may have several labels: VOC 2007's 11-point mAP, and how often the best class is right.
 
     Args:
-      chunks: scores [b, c], in order.
-      positive: bool [n, c].
+      vectors: float32 [n, w].
+      linear: of c classes.
+      positive: sparse bool [n, c].
+
+    Returns:
+      Rates by name, and best class int [n].
     """
-    scores = np.concatenate(list(chunks))  # [n, c]; sets of this kind are small
-    predicted = scores.argmax(axis=1)
-    right = positive[np.arange(len(positive)), predicted]
-    return {
-        "examples": len(positive),
-        "top1": metrics.rate(np.count_nonzero(right), len(right)),
-        "map11": metrics.mean_average_precision_11(scores, positive),
-    }, predicted
+    n = len(vectors)
+    columns = positive.tocsc()
+    predicted, best, precisions = np.zeros(n, np.int64), np.full(n, -np.inf, np.float32), []
+    step = max(1, SCORES // n)  # all examples of a few classes at a time: a class is ranked over all of them
+    for start in range(0, linear.classes, step):
+        some = slice(start, start + step)
+        scores = np.concatenate(list(score_chunks(vectors, linear.of(some))))  # [n, ≤ step]
+        higher = scores.max(axis=1) > best
+        predicted[higher] = start + scores.argmax(axis=1)[higher]
+        best[higher] = scores.max(axis=1)[higher]
+        precisions += metrics.average_precisions_11(scores, columns[:, some].toarray())
+    right = among(predicted, positive)
+    return {"examples": n, "top1": metrics.rate(np.count_nonzero(right), n), "map11": float(np.mean(precisions))}, predicted
+
+
+def among(predicted: np.ndarray, positive: csr_array) -> np.ndarray:
+    """Whether a class is one of an example's labels: bool [n] of int [n] and sparse bool [n, c]."""
+    counts = np.diff(positive.indptr)
+    owners = np.repeat(np.arange(len(predicted)), counts)
+    return np.bincount(owners[positive.indices == predicted[owners]], minlength=len(predicted)) > 0
 
 
 def primary_metric(found: dict[str, Any]) -> str:

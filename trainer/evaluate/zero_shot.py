@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from trainer.evaluate import flags as shared
 from trainer.evaluate import prompts, scoring
-from trainer.evaluate.classifier import mean_of_units, zero_shot_classifier
+from trainer.evaluate.classifier import zero_shot_classifier
 from trainer.evaluate.encoder import Encoder
 from trainer.evaluate.features import Features, extract, labelled
 from trainer.evaluate.prompting import add_prompt_flags, prompting_of
@@ -50,21 +50,19 @@ def zero_shot(
       cache: where the classifier is kept.
     """
     classifier = zero_shot_classifier(encoder, class_names, templates, cache, f"{opened.name}: prompts")  # [c, e]
-    units = features.clips()  # [n]
-    first = np.unique(units, return_index=True)[1]  # [u] an image of each unit
-    vectors = features.embedding if len(first) == len(units) else mean_of_units(features.embedding, units, len(first))
-    chunks = scoring.score_chunks(vectors, lambda batch: encoder.scale * (batch @ classifier.T))
+    vectors, first, units = features.unit_embedding()  # [u, e], [u], [n]
+    linear = scoring.Linear(encoder.scale * classifier)
     labels = features.labels[first]  # [u]
     if features.several:
         positive = features.multi_hot(len(class_names))[first]
-        found, predicted = scoring.evaluate_several(chunks, positive)
-        right = positive[np.arange(len(predicted)), predicted]
+        found, predicted = scoring.evaluate_several(vectors, linear, positive)
+        right = scoring.among(predicted, positive)
         confusion = CONFUSION.empty_table()
     else:
-        found, predicted, matrix = scoring.evaluate_single(chunks, labels, len(class_names))
+        found, predicted, matrix = scoring.evaluate_single(vectors, linear, labels)
         right = predicted == labels
-        rows, columns = np.nonzero(matrix)
-        confusion = pa.table([[opened.name] * len(rows), rows, columns, matrix[rows, columns]], names=CONFUSION.names).cast(CONFUSION)
+        rows, columns = matrix.nonzero()
+        confusion = pa.table([[opened.name] * len(rows), rows, columns, matrix.data], names=CONFUSION.names).cast(CONFUSION)
     if len(first) < len(units):
         found["frames"] = len(units)
     predictions = pa.table(

@@ -23,7 +23,7 @@ def test_same_solution_as_scikit_learn(n, d, strength):
         np.testing.assert_allclose(found.weight, expected.coef_, atol=2e-3)
         # Adding a constant to every bias changes no probability.
         np.testing.assert_allclose(found.bias - found.bias.mean(), expected.intercept_ - expected.intercept_.mean(), atol=2e-3)
-        assert (found.scores(features).argmax(axis=1) == expected.predict(features)).all()
+        assert (found.linear(features).argmax(axis=1) == expected.predict(features)).all()
 
 
 def test_several_labels_against_scikit_learn_one_versus_rest():
@@ -31,7 +31,7 @@ def test_several_labels_against_scikit_learn_one_versus_rest():
     targets = np.eye(5, dtype=bool)[labels] | (features[:, :5] > 1)
     expected = OneVsRestClassifier(LogisticRegression(C=1, max_iter=1000, tol=1e-8)).fit(features.astype(float), targets)
     found = fit(torch.from_numpy(features), torch.from_numpy(targets), 5, 1.0, tolerance=1e-7)
-    np.testing.assert_allclose(1 / (1 + np.exp(-found.scores(features))), expected.predict_proba(features), atol=2e-3)
+    np.testing.assert_allclose(1 / (1 + np.exp(-found.linear(features))), expected.predict_proba(features), atol=2e-3)
 
 
 def test_iterations_are_bounded():

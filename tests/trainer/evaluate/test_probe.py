@@ -12,6 +12,7 @@ from trainer.evaluate.few_shot import match_of, over_sets
 from trainer.evaluate.fits import ShotsToMatch
 from trainer.evaluate.linear_probe import main
 from trainer.evaluate.probe import Labelled, split_off_validation
+from trainer.evaluate.rows import Rows
 from trainer.load import load
 from wit_builder.errors import UserError
 from wit_builder.evalsets import Example, open_set
@@ -20,28 +21,30 @@ from wit_builder.evalsets import Example, open_set
 def labelled(counts):
     labels = np.repeat(np.arange(len(counts)), counts)
     random = np.random.default_rng(0)
-    return Labelled(random.normal(size=(len(labels), 3)).astype(np.float32), labels, None, [f"k{i}" for i in range(len(labels))])
+    features = Rows.of(random.normal(size=(len(labels), 3)).astype(np.float32))
+    return Labelled(features, labels, None, [f"k{i}" for i in range(len(labels))])
 
 
 def test_fewer_shots_are_a_subset_of_more_and_seeds_differ():
     data = labelled([20, 20])
-    two, four = data.of_each_class(2, 0, 2), data.of_each_class(4, 0, 2)
-    assert set(two) < set(four) and np.bincount(data.labels[four]).tolist() == [4, 4]
-    assert set(data.of_each_class(4, 1, 2)) != set(four)
+    ranks = data.class_ranks(0)
+    assert [sorted(ranks[data.labels == label]) for label in (0, 1)] == [list(range(20))] * 2
+    assert np.bincount(data.labels[ranks < 4]).tolist() == [4, 4]
+    assert (data.class_ranks(1) != ranks).any()
 
 
 def test_order_does_not_depend_on_the_order_of_the_files():
     data = labelled([20, 20])
     turned = data.take(np.arange(40)[::-1])
-    assert {data.keys[i] for i in data.of_each_class(3, 0, 2)} == {turned.keys[i] for i in turned.of_each_class(3, 0, 2)}
+    assert dict(zip(data.keys, data.class_ranks(0))) == dict(zip(turned.keys, turned.class_ranks(0)))
 
 
 def test_validation_is_a_fifth_of_each_class():
-    train, validation = split_off_validation(labelled([10, 25, 1, 2]), 4, "set")
+    train, validation = split_off_validation(labelled([10, 25, 1, 2]), "set")
     assert np.bincount(validation.labels, minlength=4).tolist() == [2, 5, 0, 1]
     assert sorted(train.keys + validation.keys) == sorted(labelled([10, 25, 1, 2]).keys)
     with pytest.raises(UserError, match="too few training examples"):
-        split_off_validation(labelled([1, 1]), 2, "set")
+        split_off_validation(labelled([1, 1]), "set")
 
 
 def test_linear_probe_equals_scikit_learn_s_on_the_model_s_features(vit, colours, run):

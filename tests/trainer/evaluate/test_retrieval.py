@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from trainer.evaluate.encoder import Encoder
 from trainer.evaluate.retrieval import main, recalls
 from trainer.load import load
 from wit_builder.errors import UserError
@@ -58,6 +59,15 @@ def test_images_without_captions_are_counted_and_a_set_without_any_is_an_error(v
     write_set(str(tmp_path / "bare"), {"test": [Example("", squares.picture((9, 9, 9), 1))]}, suffix="png")
     with pytest.raises(UserError, match="no image of s has a caption"):
         run(main, "--checkpoint", vit, "--eval", f"s={tmp_path}/bare", output="other")
+
+
+def test_captions_are_embedded_once(vit, squares, run, tmp_path, monkeypatch):
+    folder = captioned_set(tmp_path / "set", squares)
+    flags = ["--checkpoint", vit, "--eval", f"s={folder}"]
+    one, _ = run(main, *flags, output="one")
+    monkeypatch.setattr(Encoder, "embed_batch", None)  # a call would fail
+    two, _ = run(main, *flags, output="two")
+    assert (one / "metrics.json").read_bytes() == (two / "metrics.json").read_bytes()
 
 
 def test_recall_counts_places():
