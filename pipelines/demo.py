@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -47,10 +47,18 @@ SIZES = {
 
 @dataclass(frozen=True)
 class Step:
-    """One stage: its name, and what follows `python -m`; `served` where the web must be up meanwhile."""
+    """One stage.
+
+    Attributes:
+      name: of the stage.
+      arguments: what follows `python -m`.
+      after: names of the stages whose files it reads.
+      served: whether the web must be up meanwhile.
+    """
 
     name: str
     arguments: tuple[str, ...]
+    after: tuple[str, ...] = ()
     served: bool = False
 
 
@@ -69,40 +77,40 @@ def steps(folder: str, seed: int, scale: str, workers: int | None) -> list[Step]
             "pipelines.build_queries", "--wikipedia", path("world", "wikipedia", "*-multistream.xml.bz2"),
             "--pageviews", path("world", "pageviews", "*"), "--wordnet", path("world", "wordnet"),
             "--size", str(size.queries), *common, "--output", path("queries"),
-        )),
+        ), after=("sample_world",)),
         Step("extract_pairs", (
             "pipelines.extract_pairs", "--input", path("world", "crawl", "*.warc.gz"), *common, "--output", path("pairs"),
-        )),
+        ), after=("sample_world",)),
         Step("balance_pairs", (
             "pipelines.balance_pairs", "--pairs", path("pairs"), "--queries", path("queries", "queries.parquet"),
             "--cap", str(size.cap), "--seed", str(seed), *common, "--output", path("balanced"),
-        )),
+        ), after=("build_queries", "extract_pairs")),
         Step("download_images", (
             "pipelines.download_images", "--pairs", path("balanced"), "--image-size", "96", "--resize-mode", "keep_ratio",
             "--pairs-per-shard", str(size.pairs_per_shard), "--map-host", f"sample.invalid:80=127.0.0.1:{PORT}", "--allow-private-hosts",
             "--host-rate", "0", "--host-connections", "0",
             *common, "--output", path("shards"),
-        ), served=True),
+        ), after=("balance_pairs",), served=True),
         Step("dedup train", (
             "dedup", "train", "--shards", path("shards"), "--size", "tiny", "--recipe", "paper", "--seed", str(seed),
             "--steps", str(size.detector_steps), "--batch-size", str(size.detector_batch), "--output", path("detector"),
-        )),
+        ), after=("download_images",)),
         Step("find_overlaps", (
             "pipelines.find_overlaps", "--shards", path("shards"), *sets, "--detector", path("detector", "detector.safetensors"),
             *common, "--output", path("overlaps"),
-        )),
+        ), after=("dedup train",)),
         Step("trainer train", (
             "trainer", "train", "--shards", path("shards"), "--model", "tiny", "--epochs", str(size.epochs),
             "--batch-size", "32", "--learning-rate", "0.001", "--seed", str(seed), "--resume", "auto", "--output", path("model"),
-        )),
+        ), after=("download_images",)),
         Step("trainer zero-shot", (
             "trainer", "zero-shot", "--checkpoint", path("model", "model.safetensors"), *sets,
             "--cache", path("cache"), "--output", path("zero-shot"),
-        )),
+        ), after=("trainer train",)),
         Step("dedup report", (
             "dedup", "report", "--overlaps", path("overlaps"), "--predictions", path("zero-shot"),
             "--remove", path("overlap-report", "remove.parquet"), "--output", path("overlap-report"),
-        )),
+        ), after=("find_overlaps", "trainer zero-shot")),
     ]  # fmt: skip
 
 
@@ -117,12 +125,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupted)
     files.make_folder(output.file("logs"))
     story = steps(output.path, flags.seed, flags.scale, flags.workers)
-    seconds: dict[str, float] = {}
-    for number, step in enumerate(story, 1):
-        label = f"[{number:2}/{len(story)}] {step.name:17}"
-        seconds[step.name] = _run(step, output, label)
-        print(f"{label} {seconds[step.name]:5.1f} s  {demo_summary.line(step.name, output.path)}", flush=True)
-    found = demo_summary.collect(output.path, seconds)
+    started = time.monotonic()
+    seconds = run_steps(story, output, lambda label, step: print(f"{label}  {demo_summary.line(step.name, output.path)}", flush=True))
+    found = demo_summary.collect(output.path, {**seconds, "total": time.monotonic() - started})
     files.write_json(output.file(SUMMARY), {"seed": flags.seed, "scale": flags.scale, **found})
     output.finish({}, {})
     print("\n" + demo_summary.screen(found, output.path))
@@ -148,14 +153,55 @@ def _interrupted(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _run(step: Step, output: Output, label: str) -> float:
-    """Run one stage to its end, its words in a log of its own. Returns the seconds it took.
+@dataclass
+class _Running:
+    """A stage under way, and what ends with it."""
+
+    step: Step
+    label: str
+    log: str
+    started: float
+    child: subprocess.Popen
+    stack: ExitStack
+
+    def shown(self) -> str:
+        return f"{self.label} {time.monotonic() - self.started:5.1f} s"
+
+
+def run_steps(story: Sequence[Step], output: Output, ended: Callable[[str, Step], None]) -> dict[str, float]:
+    """Run all stages, each as soon as those it reads from have ended; the two models are trained side by side.
+
+    Args:
+      ended: is called after each stage with a line's beginning and the stage.
+
+    Returns: the seconds that each stage took, some of them at the same time.
 
     Raises:
-      UserError: where it failed, with the last thing it said.
+      UserError: where one failed, with the last thing it said.
     """
+    numbers = {step.name: f"[{number:2}/{len(story)}] {step.name:17}" for number, step in enumerate(story, 1)}
+    waiting, running, seconds = list(story), [], {}
+    with ExitStack() as stack:
+        while waiting or running:
+            for step in [step for step in waiting if all(name in seconds for name in step.after)]:
+                waiting.remove(step)
+                running.append(stack.enter_context(_started(step, output, numbers[step.name])))
+            time.sleep(0.1)
+            for one in [one for one in running if one.child.poll() is not None]:
+                running.remove(one)
+                one.stack.close()
+                _check(one)
+                seconds[one.step.name] = time.monotonic() - one.started
+                ended(one.shown(), one.step)
+            if sys.stderr.isatty() and running:
+                print("\r" + "   ".join(one.shown() for one in running) + " …", end="\r", file=sys.stderr, flush=True)
+    return seconds
+
+
+@contextmanager
+def _started(step: Step, output: Output, label: str) -> Iterator[_Running]:
+    """A stage under way, its words in a log of its own."""
     log = output.file("logs", step.name.replace(" ", "-") + ".log")
-    started = time.monotonic()
     with ExitStack() as stack:
         port = stack.enter_context(_served(output.file("world", "site"))) if step.served else ""
         command = [sys.executable, "-m", *(word.replace(PORT, port) for word in step.arguments)]
@@ -163,18 +209,15 @@ def _run(step: Step, output: Output, label: str) -> float:
         stream.write(f"$ {shlex.join(command)}\n".encode())
         stream.flush()
         child = stack.enter_context(_child(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT))
-        while True:
-            try:
-                code = child.wait(1)
-                break
-            except subprocess.TimeoutExpired:
-                if sys.stderr.isatty():
-                    print(f"\r{label} {time.monotonic() - started:5.0f} s …", end="\r", file=sys.stderr, flush=True)
-    if code:
-        with open(log, encoding="utf-8", errors="replace") as stream:
+        yield _Running(step, label, log, time.monotonic(), child, stack)
+
+
+def _check(ended: _Running) -> None:
+    if ended.child.returncode:
+        with open(ended.log, encoding="utf-8", errors="replace") as stream:
             said = stream.read().strip().splitlines()[-1].removeprefix("error: ")
-        raise UserError(f"{step.name} failed: {said}", fix=f"all it said is in {log}; the same command goes on from there")
-    return time.monotonic() - started
+        fix = f"all it said is in {ended.log}; the same command goes on from there"
+        raise UserError(f"{ended.step.name} failed: {said}", fix=fix)
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def collect(folder: str, seconds: Mapping[str, float]) -> dict[str, Any]:
     hits = [row for path in tables.find(os.path.join(folder, "overlaps"), "overlaps") for row in _hits(path)]
     recall = truth.recall(os.path.join(folder, "world"), saved, hits, {name: one["threshold"] for name, one in overlap.items()})
     return {
-        "seconds": {name: round(value, 1) for name, value in seconds.items()} | {"total": round(sum(seconds.values()), 1)},
+        "seconds": {name: round(value, 1) for name, value in seconds.items()},
         "stages": stages,
         "zero_shot": zero_shot,
         "overlap": overlap,

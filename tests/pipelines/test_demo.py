@@ -128,8 +128,7 @@ def test_the_same_seed_gives_the_same_shards_from_another_port(done, tmp_path):
     folder = done[0]
     output = demo.Output(str(tmp_path), "demo", {}, [])
     (tmp_path / "logs").mkdir()
-    for step in demo.steps(str(tmp_path), 0, "small", 1)[:5]:
-        demo._run(step, output, step.name)
+    demo.run_steps(demo.steps(str(tmp_path), 0, "small", 1)[:5], output, lambda label, step: None)
     for name in ("queries", "pairs", "balanced", "shards"):
         first, second = digests(folder / name), digests(tmp_path / name)
         first.pop("run.json"), second.pop("run.json")
