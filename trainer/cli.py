@@ -18,6 +18,7 @@ COMMANDS = {
     "zero-shot": ("trainer.evaluate.zero_shot", "classify evaluation sets by prompts"),
     "linear-probe": ("trainer.evaluate.linear_probe", "fit a logistic regression on frozen features"),
     "few-shot": ("trainer.evaluate.few_shot", "probes on few examples a class, beside zero-shot"),
+    "features": ("trainer.evaluate.write_features", "a model's features of evaluation sets as Parquet"),
     "retrieval": ("trainer.evaluate.retrieval", "images by text and texts by image"),
     "robustness": ("trainer.evaluate.robustness", "accuracy on shifted sets against a reference set"),
     "bias-probe": ("trainer.evaluate.bias_probe", "which labels a model gives to which groups of people"),

@@ -206,7 +206,7 @@ def _extract_to(folder: str, encoder: Encoder, evaluation_set: EvaluationSet, sp
                 features_file.write(features.astype("<f4").tobytes())
                 embedding_file.write(embedding.astype("<f4").tobytes())
                 line.update(len(batch))
-                rows += [_row(example) for example, _ in batch]
+                rows += [example_row(example) for example, _ in batch]
                 if len(rows) >= ROWS_AT_A_TIME:
                     yield pa.RecordBatch.from_pylist(rows, ROWS)
                     rows = []
@@ -227,7 +227,8 @@ def _described(skipped: Skipped) -> dict:
     return {"counts": dict(skipped.counts), "named": skipped.named}
 
 
-def _row(example: Example) -> dict:
+def example_row(example: Example) -> dict:
+    """A row of ROWS."""
     return {
         "eval_key": example.eval_key,
         "label": example.label,
@@ -243,6 +244,8 @@ def load(folder: str) -> Features:
     described = files.read_json(os.path.join(folder, "features.json"))
 
     def mapped(name: str) -> Rows:
+        if not described[name]:  # nothing to map
+            return Rows.of(np.empty((described["count"], 0), np.float32))
         return Rows.of(np.memmap(os.path.join(folder, f"{name}.f32"), "<f4", mode="r", shape=(described["count"], described[name])))
 
     return Features(tables.read_table(os.path.join(folder, "rows.parquet")), mapped("features"), mapped("embedding"), described["skipped"])

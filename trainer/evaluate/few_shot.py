@@ -13,7 +13,7 @@ from trainer.evaluate.features import extract, labelled
 from trainer.evaluate.fits import ShotsToMatch, shots_to_match
 from trainer.evaluate.linear_probe import ProbeData, linear_probe, probe_data
 from trainer.evaluate.probe import evaluate, fit_best
-from trainer.evaluate.prompting import add_prompt_flags, prompting_of
+from trainer.evaluate.prompting import add_prompt_flags, check_classes, prompting_of
 from trainer.evaluate.zero_shot import zero_shot
 from wit_builder import files
 from wit_builder.errors import UserError
@@ -79,10 +79,11 @@ def over_sets(matches: Sequence[ShotsToMatch]) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> int:
     made = shared.command_parser(
         "few-shot",
-        "Fit probes on 1, 2, 4, 8 and 16 examples a class, and find how many it takes to equal zero-shot; writes metrics.json.",
+        "Fit probes on 1, 2, 4, 8 and 16 examples a class, and find how many it takes to equal zero-shot, where there is a model;"
+        " writes metrics.json.",
         "trainer few-shot --checkpoint model.safetensors --eval cifar10=sets/cifar10 --templates single --output results",
     )
-    shared.add_model_flags(made)
+    shared.add_model_flags(made, given=True)
     shared.add_set_flag(made)
     add_prompt_flags(made)
     made.add_argument("--shots", type=shared.positive, nargs="+", default=list(SHOTS), metavar="N", help="examples a class (1 2 4 8 16)")
@@ -90,30 +91,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = made.parse_args(arguments)
 
     sets, shots = shared.sets_of(flags), sorted(set(flags.shots))
-    prompting = prompting_of(flags, sets)
+    prompting = None if flags.features else prompting_of(flags, sets)
+    for opened in sets:
+        check_classes(opened, opened.class_names)
     inputs = {opened.name: {split: opened.fingerprint(split) for split in {"train", "test", *opened.splits}} for opened in sets}
-    encoder = shared.encoder_of(flags)
+    source = shared.source_of(flags, sets)
     parameters = {
-        **prompting.parameters(sets), "shots": shots, "seeds": flags.seeds, "allow_empty_classes": flags.allow_empty_classes
-    }  # fmt: skip
-    output = shared.open_output(flags, "few-shot", parameters, {"sets": inputs}, encoder)
+        **(prompting.parameters(sets) if prompting else {}),
+        "shots": shots,
+        "seeds": flags.seeds,
+        "allow_empty_classes": flags.allow_empty_classes,
+    }
+    output = shared.open_output(flags, "few-shot", parameters, {"sets": inputs}, source)
     if output is None:
         return 0
 
     report, matches, counts = {}, [], {}
     for opened in sets:
-        data = probe_data(encoder, opened, flags.cache, flags.threads, allow_empty=flags.allow_empty_classes)
-        curve = few_shot(data, opened, encoder.device, shots, flags.seeds)
-        full, _, _ = linear_probe(data, opened, encoder.device)
-        test = labelled(opened, extract(encoder, opened, "test", flags.cache, flags.threads), "test", allow_empty=flags.allow_empty_classes)
-        names = prompting.class_names[opened.name]
-        zero = zero_shot(encoder, opened, names, prompting.templates(opened), test, flags.cache).metrics
-        match = match_of(curve, full, len(names), zero["top1"]["value"])
-        matches.append(match)
-        report[opened.name] = {"shots": curve, "full": full, "zero_shot": zero, "shots_to_match": {**match._asdict(), "text": str(match)}}
+        data = probe_data(source, opened, flags.cache, flags.threads, allow_empty=flags.allow_empty_classes)
+        curve = few_shot(data, opened, source.device, shots, flags.seeds)
+        full, _, _ = linear_probe(data, opened, source.device)
+        report[opened.name] = {"shots": curve, "full": full}
         counts[opened.name] = len(data.test)
-        points = ", ".join(f"{count}: {100 * point['mean']:.1f}%" for count, point in curve.items())
-        print(f"{opened.name}: {points}; zero-shot {100 * zero['top1']['value']:.1f}% equals {match} shots")
-    files.write_json(output.file("metrics.json"), {"sets": report, "shots_to_match": over_sets(matches)})
+        line = f"{opened.name}: " + ", ".join(f"{count}: {100 * point['mean']:.1f}%" for count, point in curve.items())
+        if prompting:
+            found = extract(source, opened, "test", flags.cache, flags.threads)
+            test = labelled(opened, found, "test", allow_empty=flags.allow_empty_classes)
+            names = prompting.class_names[opened.name]
+            zero = zero_shot(source, opened, names, prompting.templates(opened), test, flags.cache).metrics
+            match = match_of(curve, full, len(names), zero["top1"]["value"])
+            matches.append(match)
+            report[opened.name].update(zero_shot=zero, shots_to_match={**match._asdict(), "text": str(match)})
+            line += f"; zero-shot {100 * zero['top1']['value']:.1f}% equals {match} shots"
+        print(line)
+    files.write_json(output.file("metrics.json"), {"sets": report, **({"shots_to_match": over_sets(matches)} if matches else {})})
     output.finish(counts, {})
     return 0

@@ -6,7 +6,8 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from trainer.evaluate.encoder import TYPES, Encoder, load_encoder
+from trainer.evaluate.encoder import TYPES, Encoder, choose_device, load_encoder
+from trainer.evaluate.given_features import GivenFeatures
 from wit_builder.errors import UserError
 from wit_builder.evalsets import EvaluationSet, parse_set_flags
 from wit_builder.outputs import Output
@@ -25,11 +26,15 @@ def command_parser(name: str, description: str, example: str) -> argparse.Argume
     return made
 
 
-def add_model_flags(made: argparse.ArgumentParser, *, many: bool = False) -> None:
-    """Flags that say which model embeds, or which of `many`, and how."""
+def add_model_flags(made: argparse.ArgumentParser, *, many: bool = False, given: bool = False) -> None:
+    """Flags that say which model embeds, or which of `many`, and how; with `given`, features from elsewhere may stand in its place."""
     what = "what trainer train wrote, or weights with --model"
     if many:
         made.add_argument("--checkpoints", required=True, nargs="+", metavar="FILE", help=what)
+    elif given:
+        one_of = made.add_mutually_exclusive_group(required=True)
+        one_of.add_argument("--checkpoint", default="", metavar="FILE", help=what)
+        one_of.add_argument("--features", default="", metavar="PATH", help="in its place: folder with SET.parquet (key, embedding)")
     else:
         made.add_argument("--checkpoint", required=True, metavar="FILE", help=what)
     made.add_argument("--model", default="", metavar="NAME", help="sizes, for weights of OpenAI, open_clip or Hugging Face: RN50 …")
@@ -65,6 +70,13 @@ def encoder_of(flags: argparse.Namespace, path: str = "") -> Encoder:
     )
 
 
+def source_of(flags: argparse.Namespace, sets: list[EvaluationSet]) -> Encoder | GivenFeatures:
+    """The model that the flags name, or the features in its place. Raises UserError where they cannot be used."""
+    if not flags.features:
+        return encoder_of(flags)
+    return GivenFeatures.find(flags.features, sets, choose_device(flags.device))
+
+
 def sets_of(flags: argparse.Namespace) -> list[EvaluationSet]:
     """The evaluation sets that the flags name. Raises UserError where one cannot be opened."""
     return parse_set_flags(flags.eval)
@@ -86,9 +98,14 @@ def by_set(values: Sequence[str], flag: str, sets: Sequence[EvaluationSet]) -> d
     return found
 
 
-def open_output(flags: argparse.Namespace, stage: str, parameters: dict, inputs: dict, encoder: Encoder | None = None) -> Output | None:
+def open_output(
+    flags: argparse.Namespace, stage: str, parameters: dict, inputs: dict, encoder: Encoder | GivenFeatures | None = None
+) -> Output | None:
     """The output folder, claimed; None where it is whole already, which is said. Raises UserError where it holds something else."""
-    if encoder:
+    if isinstance(encoder, GivenFeatures):
+        inputs = {**inputs, "features": encoder.digests}
+        parameters = {**parameters, "device": encoder.device.type}
+    elif encoder:
         inputs = {**inputs, "checkpoint": encoder.digest}
         parameters = {**parameters, "precision": encoder.precision, "device": encoder.device.type}
     output = Output(flags.output, stage, parameters, inputs)

@@ -13,8 +13,8 @@ import torch
 from learning import checkpoint
 from trainer.evaluate import flags as shared
 from trainer.evaluate import scoring
-from trainer.evaluate.encoder import Encoder
-from trainer.evaluate.features import extract, labelled
+from trainer.evaluate.features import labelled
+from trainer.evaluate.given_features import Source, split_features
 from trainer.evaluate.probe import Fitted, Labelled, evaluate, fit_best, split_off_validation
 from trainer.evaluate.prompting import check_classes
 from wit_builder import files, records, tables
@@ -39,7 +39,7 @@ class ProbeData:
     skipped: dict[str, dict]
 
 
-def probe_data(encoder: Encoder, opened: EvaluationSet, cache: str, threads: int, *, allow_empty: bool) -> ProbeData:
+def probe_data(source: Source, opened: EvaluationSet, cache: str, threads: int, *, allow_empty: bool) -> ProbeData:
     """Features of a set's splits; validation is split off from train where the set has none.
 
     Raises:
@@ -50,7 +50,7 @@ def probe_data(encoder: Encoder, opened: EvaluationSet, cache: str, threads: int
     found, skipped = {}, {}
     for split in splits:
         may_lack = allow_empty or split == "validation"
-        features = labelled(opened, extract(encoder, opened, split, cache, threads), split, allow_empty=may_lack)
+        features = labelled(opened, split_features(source, opened, split, cache, threads), split, allow_empty=may_lack)
         found[split], skipped[split] = Labelled.of(features, classes), features.skipped
     if "validation" in found:
         train, validation = found["train"], found["validation"]
@@ -84,9 +84,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "linear-probe",
         "Fit a logistic regression on frozen image features, its L2 strength chosen on validation; writes predictions,"
         " metrics.json and the probes.",
-        "trainer linear-probe --checkpoint model.safetensors --eval cifar10=sets/cifar10 --output results",
+        "trainer linear-probe --checkpoint model.safetensors --eval cifar10=sets/cifar10 --output results\n"
+        "  trainer linear-probe --features resnet50/ --eval cifar10=sets/cifar10 --output results-of-resnet50",
     )
-    shared.add_model_flags(made)
+    shared.add_model_flags(made, given=True)
     shared.add_set_flag(made)
     made.add_argument("--all-strengths", action="store_true", help="try all 97 L2 strengths, not the paper's search around the peak")
     made.add_argument("--allow-empty-classes", action="store_true", help="go on where a class has no image")
@@ -97,16 +98,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for opened in sets:
         check_classes(opened, opened.class_names)
         inputs[opened.name] = {split: opened.fingerprint(split) for split in {"train", "test", *opened.splits}}
-    encoder = shared.encoder_of(flags)
+    source = shared.source_of(flags, sets)
     parameters = {"all_strengths": flags.all_strengths, "allow_empty_classes": flags.allow_empty_classes}
-    output = shared.open_output(flags, "linear-probe", parameters, {"sets": inputs}, encoder)
+    output = shared.open_output(flags, "linear-probe", parameters, {"sets": inputs}, source)
     if output is None:
         return 0
 
     report, predictions, counts, drops = {}, [], {}, {}
     for opened in sets:
-        data = probe_data(encoder, opened, flags.cache, flags.threads, allow_empty=flags.allow_empty_classes)
-        found, fitted, predicted = linear_probe(data, opened, encoder.device, every=flags.all_strengths)
+        data = probe_data(source, opened, flags.cache, flags.threads, allow_empty=flags.allow_empty_classes)
+        found, fitted, predicted = linear_probe(data, opened, source.device, every=flags.all_strengths)
         report[opened.name] = found
         predictions.append(predictions_table(opened.name, data.test, predicted))
         counts[opened.name] = len(data.test)

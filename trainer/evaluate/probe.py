@@ -101,13 +101,16 @@ class Fitted:
     validation: list[tuple[float, float]]
 
 
-def fit(data: Labelled, classes: int, strength: float, device: torch.device) -> logistic.Probe:
+def fit(
+    data: Labelled, classes: int, strength: float, device: torch.device, max_iterations: int = logistic.MAX_ITERATIONS
+) -> logistic.Probe:
     """Logistic regression on these examples: a softmax, or one yes-or-no a class where there are several labels."""
     if data.positive is None:
         targets = torch.from_numpy(data.labels).to(device)
     else:
         targets = resident(data.positive, (len(data), classes), torch.bool, device)
-    return logistic.fit(resident(data.features, data.features.shape, torch.float32, device), targets, classes, strength, device=device)
+    features = resident(data.features, data.features.shape, torch.float32, device)
+    return logistic.fit(features, targets, classes, strength, device=device, max_iterations=max_iterations)
 
 
 def resident(rows: Rows | csr_array, shape: tuple[int, int], kind: torch.dtype, device: torch.device) -> Rows | csr_array | torch.Tensor:
