@@ -36,6 +36,14 @@ def forward_flops(model: nn.Module) -> float:
     return counter.get_total_flops()
 
 
+def image_flops(model: CLIP) -> float:
+    """Floating-point operations of one image's forward pass, projection included (two for a multiplication with its addition)."""
+    shadow, size = copy.deepcopy(model).to("meta").eval(), model.config.image_size
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        shadow.encode_image(torch.empty(1, 3, size, size, device="meta"))
+    return counter.get_total_flops()
+
+
 def step_flops(model: nn.Module, batch_size: int) -> float:
     """Of a whole training step: the backward pass costs twice the forward pass. Recomputation does not count as use."""
     return 3 * forward_flops(model) * batch_size

@@ -3,7 +3,7 @@ import torch
 
 from tests.trainer.test_model import SMALL_VIT
 from trainer.config import TrainConfig
-from trainer.cost import activation_bytes, describe_cost, forward_flops
+from trainer.cost import activation_bytes, describe_cost, forward_flops, image_flops
 from trainer.data import Plan
 from trainer.model import CLIP, build, recompute_activations
 from trainer.sizes import MODELS
@@ -26,6 +26,7 @@ def test_flops_of_a_vit_by_hand():
     image = 12 * (12 * 768**2 * 50 + 2 * 50**2 * 768) + 49 * 3072 * 768 + 768 * 512
     text = 12 * (12 * 512**2 * 77 + 2 * 77**2 * 512) + 512 * 512
     assert forward_flops(model) == pytest.approx(2 * (image + text), rel=0.01)
+    assert image_flops(model) == pytest.approx(2 * image, rel=0.01)
 
 
 def test_recomputation_saves_activations_and_the_estimate_says_so():

@@ -26,7 +26,7 @@ def command_parser(name: str, description: str, example: str) -> argparse.Argume
     return made
 
 
-def add_model_flags(made: argparse.ArgumentParser, *, many: bool = False, given: bool = False) -> None:
+def add_model_flags(made: argparse.ArgumentParser, *, many: bool = False, given: bool = False, optional: bool = False) -> None:
     """Flags that say which model embeds, or which of `many`, and how; with `given`, features from elsewhere may stand in its place."""
     what = "what trainer train wrote, or weights with --model"
     if many:
@@ -36,7 +36,7 @@ def add_model_flags(made: argparse.ArgumentParser, *, many: bool = False, given:
         one_of.add_argument("--checkpoint", default="", metavar="FILE", help=what)
         one_of.add_argument("--features", default="", metavar="PATH", help="in its place: folder with SET.parquet (key, embedding)")
     else:
-        made.add_argument("--checkpoint", required=True, metavar="FILE", help=what)
+        made.add_argument("--checkpoint", required=not optional, default="", metavar="FILE", help=what)
     made.add_argument("--model", default="", metavar="NAME", help="sizes, for weights of OpenAI, open_clip or Hugging Face: RN50 …")
     made.add_argument("--tokenizer", default="", metavar="FILE", help="for those: OpenAI's merges, or a tokenizer.json")
     made.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 … (default: a GPU where there is one)")

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from trainer.cost import image_flops
 from trainer.evaluate import flags as shared
 from trainer.evaluate import prompts
 from trainer.evaluate.classifier import zero_shot_classifier
-from trainer.evaluate.encoder import Encoder
+from trainer.evaluate.encoder import Encoder, choose_device
 from trainer.evaluate.features import extract, labelled
 from trainer.evaluate.few_shot import SHOTS, few_shot, match_of, over_sets
 from trainer.evaluate.fits import ShotsToMatch, pearson
+from trainer.evaluate.given_features import GivenFeatures, Source
 from trainer.evaluate.linear_probe import linear_probe, probe_data
 from trainer.evaluate.probe import main_score
 from trainer.evaluate.prompting import check_classes
+from trainer.evaluate.report_models import compare_models
 from trainer.evaluate.report_page import page
 from trainer.evaluate.retrieval import captioned, retrieval
 from trainer.evaluate.robustness import class_map, compare, read_baselines
+from trainer.evaluate.suites import ALL, SUITES
 from trainer.evaluate.zero_shot import zero_shot
 from wit_builder import files
 from wit_builder.errors import UserError
@@ -45,12 +49,25 @@ def sets_below(folder: str) -> list[EvaluationSet]:
     return [open_set(os.path.join(folder, name), name) for name in names]
 
 
-def evaluate_set(encoder: Encoder, opened: EvaluationSet, flags: argparse.Namespace) -> dict[str, Any]:
+def evaluate_set(
+    encoder: Encoder | None, opened: EvaluationSet, flags: argparse.Namespace, others: Mapping[str, GivenFeatures]
+) -> dict[str, Any]:
     """Everything that a set allows: retrieval where it has captions; zero-shot where it has classes; probes where it has a train split.
 
     Raises:
       UserError: where the set cannot be evaluated, such as one with one class.
     """
+    found = of_checkpoint(encoder, opened, flags) if encoder else {"skipped": {"counts": {}, "named": []}}
+    beside = {name: source for name, source in others.items() if opened.name in source.paths}
+    if opened.class_names and beside:
+        check_classes(opened, opened.class_names)
+        zero = found["zero_shot"]["top1"]["value"] if encoder else None
+        found["others"] = {name: probes(source, opened, flags, zero) for name, source in beside.items()}
+    return found
+
+
+def of_checkpoint(encoder: Encoder, opened: EvaluationSet, flags: argparse.Namespace) -> dict[str, Any]:
+    """What the checkpoint does on a set."""
     features = extract(encoder, opened, "test", flags.cache, flags.threads)
     found: dict[str, Any] = {"skipped": features.skipped}
     if not opened.class_names:
@@ -69,21 +86,86 @@ def evaluate_set(encoder: Encoder, opened: EvaluationSet, flags: argparse.Namesp
         if "zero_shot" not in found and choice in ("set", "single"):
             found["zero_shot"] = {**result.metrics, "classes": len(names), "templates": choice, "confused": confused(result, names)}
     found["prompts"] = compared
+    return {**found, **probes(encoder, opened, flags, found["zero_shot"]["top1"]["value"])}
+
+
+def probes(source: Source, opened: EvaluationSet, flags: argparse.Namespace, zero: float | None) -> dict[str, Any]:
+    """Linear probe and few-shot curve where a set has a train split; `no_probe` says why a split is of no use.
+
+    Args:
+      source: a model, or features from elsewhere.
+      opened: the set.
+      flags: of the command.
+      zero: the zero-shot top-1 that the shots are to match, where there is one.
+    """
     if "train" not in opened.splits or "linear-probe" in flags.without:
-        return found
+        return {}
     try:
-        data = probe_data(encoder, opened, flags.cache, flags.threads, allow_empty=True)
+        data = probe_data(source, opened, flags.cache, flags.threads, allow_empty=True)
     except UserError as error:
-        return {**found, "no_probe": str(error)}
-    full, _, _ = linear_probe(data, opened, encoder.device)
-    found["linear_probe"] = full
+        return {"no_probe": str(error)}
+    full, _, _ = linear_probe(data, opened, source.device)
+    found = {"linear_probe": full}
     if data.train.positive is None and "few-shot" not in flags.without:
-        smallest = int(np.bincount(data.train.labels, minlength=len(names)).min())
+        classes = len(opened.class_names)
+        smallest = int(np.bincount(data.train.labels, minlength=classes).min())
         shots = [count for count in SHOTS if count <= smallest]
         if shots:
-            curve = few_shot(data, opened, encoder.device, shots, flags.seeds)
-            match = match_of(curve, full, len(names), found["zero_shot"]["top1"]["value"])
-            found["few_shot"] = {"shots": curve, "complete": len(shots) == len(SHOTS), "to_match": [*match]}
+            curve = few_shot(data, opened, source.device, shots, flags.seeds)
+            found["few_shot"] = {"shots": curve, "complete": len(shots) == len(SHOTS)}
+            if zero is not None:
+                found["few_shot"]["to_match"] = [*match_of(curve, full, classes, zero)]
+    return found
+
+
+def read_suites(values: Sequence[str], sets: Sequence[EvaluationSet]) -> dict[str, list[tuple[str, ...]]]:
+    """Suites of `--suite NAME=SET,SET…`, beside the paper's.
+
+    Raises:
+      UserError: where a value is not that, or names no set of the folder.
+    """
+    names = [opened.name for opened in sets]
+    found = {}
+    for text in values:
+        name, equals, listed = text.partition("=")
+        if not equals or not name or name == ALL:
+            raise UserError(f"{text!r} is not NAME=SET,SET…", where="--suite")
+        unknown = [one for one in listed.split(",") if one not in names]
+        if unknown:
+            raise UserError(f"no set {unknown[0]!r} among {', '.join(names)}", where="--suite")
+        found[name] = [(one,) for one in listed.split(",")]
+    return {**SUITES, **found}
+
+
+def read_flops(values: Sequence[str], models: Collection[str]) -> dict[str, float]:
+    """Floating-point operations by model, of `--flops MODEL=NUMBER`. Raises UserError where a value is not that."""
+    found = {}
+    for text in values:
+        name, _, number = text.rpartition("=")
+        try:
+            found[name] = float(number)
+        except ValueError:
+            found[name] = 0.0
+        if name not in models or not 0 < found[name] < float("inf"):
+            raise UserError(f"{text!r} is not MODEL=NUMBER with one of {', '.join(models) or 'the models of --features'}", where="--flops")
+    return found
+
+
+def other_models(values: Sequence[str], own: str, sets: Sequence[EvaluationSet], device: str) -> dict[str, GivenFeatures]:
+    """Features of other models, of `--features NAME=PATH …`: for each set that has a file.
+
+    Raises:
+      UserError: where a value is not that, a name is used twice, or there is no file for any set.
+    """
+    found: dict[str, GivenFeatures] = {}
+    for text in values:
+        name, equals, path = text.partition("=")
+        if not equals or not name or not path:
+            raise UserError(f"{text!r} is not NAME=PATH", where="--features", fix="for instance resnet50=features/resnet50")
+        if name in found or name == own:
+            raise UserError(f"the model {name!r} is there twice", where="--features", fix="give each a name of its own")
+        with_file = [opened for opened in sets if files.exists(files.join(path, f"{opened.name}.parquet"))]
+        found[name] = GivenFeatures.find(path, with_file or list(sets), choose_device(device))
     return found
 
 
@@ -131,10 +213,18 @@ def over_all(sets: dict[str, dict[str, Any]]) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> int:
     made = shared.command_parser(
         "report",
-        "Evaluate one checkpoint on a folder of evaluation sets; writes report.html and report.json. An interrupted run goes on.",
-        "trainer report --checkpoint model.safetensors --sets sets --reference imagenet --output report",
+        "Evaluate one checkpoint on a folder of evaluation sets, beside features of other models or these alone; writes report.html"
+        " and report.json. An interrupted run goes on.",
+        "trainer report --checkpoint model.safetensors --sets sets --reference imagenet --output report\n"
+        "  trainer report --checkpoint model.safetensors --features resnet50=features/resnet50 --flops resnet50=8.2e9 --sets sets"
+        " --output report",
     )
-    shared.add_model_flags(made)
+    shared.add_model_flags(made, optional=True)
+    made.add_argument(
+        "--features", nargs="+", default=[], action="extend", metavar="NAME=PATH", help="other models: folders with SET.parquet"
+    )
+    made.add_argument("--flops", action="append", default=[], metavar="NAME=N", help="of one image's forward pass, of another model")
+    made.add_argument("--suite", action="append", default=[], metavar="NAME=SET,SET…", help="beside the paper's 12 and 27 sets")
     made.add_argument("--sets", required=True, metavar="DIR", help="folder with one evaluation set a folder")
     made.add_argument("--reference", default="", metavar="SET", help="reference of the robustness table, beside sets of its classes")
     made.add_argument("--baseline", default="", metavar="CSV", help="baselines for effective robustness, as for trainer robustness")
@@ -146,12 +236,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sets = sets_below(flags.sets)
     if flags.reference and flags.reference not in {opened.name for opened in sets}:
         raise UserError(f"no set {flags.reference!r} in {flags.sets}", where="--reference")
-    encoder = shared.encoder_of(flags)
+    if not flags.checkpoint and not flags.features:
+        raise UserError("there is no model", where="--checkpoint", fix="give --checkpoint, --features, or both")
+    own = os.path.basename(flags.checkpoint.rstrip("/"))
+    others = other_models(flags.features, own, sets, flags.device)
+    flops, suites = read_flops(flags.flops, others), read_suites(flags.suite, sets)
+    encoder = shared.encoder_of(flags) if flags.checkpoint else None
+    if encoder:
+        flops[own] = image_flops(encoder.model)
     parameters = {
+        "flops": flops, "suites": suites,
         "reference": flags.reference, "baseline": sha256_of(flags.baseline) if flags.baseline else None,
         "prefix": flags.prefix, "seeds": flags.seeds, "without": sorted(flags.without),
     }  # fmt: skip
-    inputs = {"sets": {opened.name: {split: opened.fingerprint(split) for split in sorted(opened.splits)} for opened in sets}}
+    inputs: dict[str, Any] = {"features": {name: source.digests for name, source in others.items()}}
+    inputs |= {"sets": {opened.name: {split: opened.fingerprint(split) for split in sorted(opened.splits)} for opened in sets}}
     output = shared.open_output(flags, "report", parameters, inputs, encoder)
     if output is None:
         return 0
@@ -162,20 +261,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         kept = files.join(output.work, f"{opened.name}.json")  # what an interrupted run found
         try:
             if not files.exists(kept):
-                files.write_json(kept, evaluate_set(encoder, opened, flags))
+                files.write_json(kept, evaluate_set(encoder, opened, flags, others))
             results[opened.name] = files.read_json(kept)
-            print(f"{opened.name}: {', '.join(sorted(set(results[opened.name]) - {'skipped', 'prompts', 'no_probe'}))}")
+            print(f"{opened.name}: {', '.join(sorted(set(results[opened.name]) - {'skipped', 'prompts', 'no_probe'})) or 'nothing to do'}")
         except UserError as error:
             failed[opened.name] = str(error)
             print(f"{opened.name}: not evaluated: {error}")
     evaluated = [opened for opened in sets if opened.name in results]
-    wanted = flags.reference in results and "robustness" not in flags.without
+    wanted = encoder and flags.reference in results and "robustness" not in flags.without
     shifted = robustness(encoder, evaluated, flags) if wanted else None
-    found = {"sets": results, "over_sets": over_all(results), "robustness": shifted, "failed": failed}
+    models = compare_models(own, results, flops, suites)
+    found = {"sets": results, "over_sets": over_all(results), "models": models, "robustness": shifted, "failed": failed}
     about = {
-        "checkpoint": os.path.basename(flags.checkpoint), "sha256": encoder.digest, "precision": encoder.precision,
+        "checkpoint": own, "sha256": encoder.digest, "precision": encoder.precision,
         "image_size": encoder.image_size, "logit_scale": encoder.scale,
-    }  # fmt: skip
+    } if encoder else None  # fmt: skip
     files.write_json(output.file("report.json"), {**found, "model": about})
     files.write_bytes(output.file("report.html"), page(about, found))
     output.finish({"sets": len(results), "failed": len(failed)}, {})

@@ -7,53 +7,36 @@ from typing import Any
 import numpy as np
 
 from trainer.evaluate.fits import ShotsToMatch
+from trainer.evaluate.page_parts import by_shots, percent, short, with_interval
 from trainer.evaluate.probe import main_score
+from trainer.evaluate.report_models import model_sections
 from trainer.evaluate.scoring import primary_metric
 from wit_builder.report import Section, render
 
 METRIC_NAMES = {"top1": "top-1", "map11": "11-point mAP"}
 
 
-def percent(value: float | None) -> float | None:
-    """Per cent with two decimals, as a table shows it."""
-    return None if value is None else round(100 * value, 2)
-
-
-def with_interval(rate: dict[str, Any]) -> list[float | None]:
-    """Value, low and high in per cent."""
-    return [percent(rate["value"]), percent(rate["low"]), percent(rate["high"])]
-
-
-def short(name: str, length: int = 26) -> str:
-    """A name as it fits on an axis, its end kept; a dollar sign would start a formula there."""
-    name = name if len(name) <= length else f"{name[: length - 10]}…{name[-9:]}"
-    return name.replace("$", r"\$")
-
-
-def by_shots(one: dict[str, Any]) -> dict[int, float]:
-    """Mean accuracy in per cent by examples a class, ascending (JSON orders its keys as texts)."""
-    curve = one["few_shot"]["shots"]
-    return {int(count): 100 * curve[count]["mean"] for count in sorted(curve, key=int)}
-
-
-def page(about: dict[str, Any], found: dict[str, Any]) -> bytes:
-    """The whole page, from what report.json holds."""
+def page(about: dict[str, Any] | None, found: dict[str, Any]) -> bytes:
+    """The whole page, from what report.json holds; `about` the checkpoint, or None where there is none."""
     sets, over = found["sets"], found["over_sets"]
     sections = [
         *zero_shot_section(sets, over),
         *prompt_section(sets),
         *probe_section(sets, over),
         *few_shot_section(sets, over),
+        *model_sections(sets, found["models"]),
         *retrieval_section(sets),
         *robustness_section(found["robustness"]),
         *confusion_section(sets),
         *skipped_section(sets, found["failed"]),
     ]
-    lead = (
-        f"Checkpoint {about['checkpoint']} ({about['sha256'][:12]}), {about['image_size']}-pixel pictures, {about['precision']}; "
-        f"{len(sets)} sets. Numbers are per cent; low and high bound the 99.5% Clopper-Pearson interval."
+    what = (
+        f"Checkpoint {about['checkpoint']} ({about['sha256'][:12]}), {about['image_size']}-pixel pictures, {about['precision']}"
+        if about
+        else "Features from elsewhere"
     )
-    return render("Evaluation of a CLIP model", sections, lead)
+    lead = f"{what}; {len(sets)} sets. Numbers are per cent; low and high bound the 99.5% Clopper-Pearson interval."
+    return render("Evaluation of a CLIP model" if about else "Linear probes", sections, lead)
 
 
 def zero_shot_section(sets: dict[str, Any], over: dict[str, Any]) -> list[Section]:
@@ -254,12 +237,18 @@ def skipped_section(sets: dict[str, Any], failed: dict[str, str]) -> list[Sectio
     section = Section("Not used", "Pictures that could not be used, with the first of each set, and sets that could not be evaluated.")
     body = []
     for name, one in sets.items():
-        for reason, count in sorted(one["skipped"]["counts"].items()):
-            first = next((item["eval_key"] for item in one["skipped"]["named"] if item["reason"] == reason), "")
-            body.append([name, reason, count, first])
+        parts = {"": one["skipped"]}
+        for model, other in one.get("others", {}).items():
+            parts.update({f"{model}, {split}: ": skipped for split, skipped in other.get("linear_probe", {}).get("skipped", {}).items()})
+        for part, skipped in parts.items():
+            for reason, count in sorted(skipped["counts"].items()):
+                first = next((item["eval_key"] for item in skipped["named"] if item["reason"] == reason), "")
+                body.append([name, part + reason, count, first])
     if body:
         section.table(["set", "reason", "pictures", "first"], body)
-    missing = {name: one["no_probe"] for name, one in sets.items() if "no_probe" in one} | failed
+    missing = [[name, one["no_probe"]] for name, one in sets.items() if "no_probe" in one]
+    missing += [[name, other["no_probe"]] for name, one in sets.items() for other in one.get("others", {}).values() if "no_probe" in other]
+    missing += [[name, message] for name, message in failed.items()]
     if missing:
-        section.table(["set", "why it, or its probe, is missing"], [[name, message] for name, message in missing.items()])
+        section.table(["set", "why it, or its probe, is missing"], missing)
     return [section] if body or missing else []

@@ -1,13 +1,16 @@
 import json
 import re
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from trainer.evaluate import linear_probe, report, zero_shot
+from trainer.evaluate.page_parts import by_shots, short
 from trainer.evaluate.report import main
-from trainer.evaluate.report_page import by_shots, short
 from wit_builder.errors import UserError
-from wit_builder.evalsets import Example, write_set
+from wit_builder.evalsets import Example, open_set, write_set
 
 
 @pytest.fixture
@@ -24,27 +27,78 @@ def folder(squares, tmp_path):
     return sets
 
 
-def test_report_holds_what_the_commands_find(vit, folder, run, tmp_path):
-    output, _ = run(main, "--checkpoint", vit, "--sets", folder, "--reference", "colours", "--seeds", 1)
+@pytest.fixture
+def features(folder, tmp_path):
+    """Another model's features of one set, which tell its labels."""
+    random, keys, values = np.random.default_rng(0), [], []
+    for split in ("train", "test"):
+        for example in open_set(str(folder / "colours"), "colours").examples(split):
+            keys.append(example.eval_key)
+            values.append((np.eye(3)[example.label] + random.normal(size=3)).tolist())
+    (tmp_path / "features").mkdir()
+    pq.write_table(pa.table({"key": keys, "embedding": values}), tmp_path / "features" / "colours.parquet")
+    return tmp_path / "features"
+
+
+def test_report_holds_what_the_commands_find(vit, folder, features, run):
+    beside = ["--features", f"<b>other={features}", "--flops", "<b>other=2e6", "--suite", "mine=colours"]
+    output, _ = run(main, "--checkpoint", vit, "--sets", folder, "--reference", "colours", "--seeds", 1, *beside)
     found = json.loads((output / "report.json").read_text())
     assert set(found["sets"]) == {"colours", "shifted $x$", "captions"} and set(found["failed"]) == {"lonely"}
     one = found["sets"]["colours"]
-    assert set(one) == {"zero_shot", "prompts", "linear_probe", "few_shot", "skipped"}
-    flags = ["--checkpoint", vit, "--eval", f"colours={folder}/colours"]
-    plain, _ = run(zero_shot.main, *flags, output="plain")
-    probe, _ = run(linear_probe.main, *flags, output="probe")
+    assert set(one) == {"zero_shot", "prompts", "linear_probe", "few_shot", "others", "skipped"}
+    eval_set = ["--eval", f"colours={folder}/colours"]
+    plain, _ = run(zero_shot.main, "--checkpoint", vit, *eval_set, output="plain")
+    probe, _ = run(linear_probe.main, "--checkpoint", vit, *eval_set, output="probe")
+    other, _ = run(linear_probe.main, "--features", features, *eval_set, output="other")
     assert one["zero_shot"]["top1"] == json.loads((plain / "metrics.json").read_text())["sets"]["colours"]["top1"]
     assert one["linear_probe"] == json.loads((probe / "metrics.json").read_text())["sets"]["colours"]
+    theirs = one["others"]["<b>other"]
+    assert theirs["linear_probe"] == json.loads((other / "metrics.json").read_text())["sets"]["colours"]
     assert set(one["few_shot"]["shots"]) == {"1", "2", "4", "8", "16"} and one["few_shot"]["complete"]
     assert found["over_sets"]["shots_to_match"]["sets"] == 1
     assert found["robustness"]["sets"]["shifted $x$"]["classes"] == 2
     assert found["sets"]["captions"]["retrieval"]["captions"] == 3
+
+    models, score = found["models"], theirs["linear_probe"]["top1"]["value"]
+    assert models["zero_shot_minus_probe"]["<b>other"] == {"colours": one["zero_shot"]["top1"]["value"] - score}
+    assert models["suites"]["mine"]["means"] == {"vit.safetensors": one["linear_probe"]["top1"]["value"], "<b>other": score}
+    curve = {shots: point["mean"] for shots, point in theirs["few_shot"]["shots"].items()}
+    assert models["few_shot"]["means"]["<b>other"] == pytest.approx(curve)
+    assert models["flops"]["<b>other"] == 2e6 and models["flops"]["vit.safetensors"] > 0
+
     page = (output / "report.html").read_text()
-    for heading in ("Zero-shot", "Prompts", "Few-shot", "Retrieval", "Robustness", "Most frequent mistakes", "Not used"):
+    headings = ["Zero-shot", "Prompts", "Few-shot", "Retrieval", "Robustness", "Most frequent mistakes", "Not used"]
+    headings += ["Probes of several models", "Few-shot probes of several models", "Probes over suites of sets"]
+    for heading in headings:
         assert f"<h2>{heading}" in page
-    assert "<script" not in page and "&lt;script&gt;" in page
+    assert "<script" not in page and "&lt;script&gt;" in page and "<b>other" not in page
     assert not re.search(r"(src|href)=\"(?!data:)", page)
-    assert page.count("data:image/png;base64,") == 3
+    assert page.count("data:image/png;base64,") == 6
+
+
+def test_report_of_features_alone(folder, features, run):
+    output, printed = run(main, "--features", f"it={features}", "--sets", folder, "--without", "few-shot")
+    found = json.loads((output / "report.json").read_text())
+    assert found["models"]["suites"]["all sets"]["means"] == {"it": found["models"]["probe"]["it"]["colours"]}
+    assert found["over_sets"]["zero_shot_mean"] is None and "colours: others" in printed
+    assert "Features from elsewhere" in (output / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "there is no model"),
+        (["--features", "x"], "'x' is not NAME=PATH"),
+        (["--features", "x=SETS"], "no features of captions"),
+        (["--checkpoint", "VIT", "--suite", "a=colours,none"], "no set 'none' among"),
+        (["--checkpoint", "VIT", "--flops", "x=1"], "'x=1' is not MODEL=NUMBER"),
+    ],
+)
+def test_models_that_cannot_be_compared_are_one_clear_error(folder, vit, run, flags, message):
+    flags = [flag.replace("SETS", str(folder)).replace("VIT", vit) for flag in flags]
+    with pytest.raises(UserError, match=message):
+        run(main, "--sets", folder, *flags)
 
 
 def test_interrupted_report_goes_on_and_gives_the_same_bytes(vit, folder, run, tmp_path, monkeypatch):
@@ -52,11 +106,11 @@ def test_interrupted_report_goes_on_and_gives_the_same_bytes(vit, folder, run, t
     whole, _ = run(main, *flags, output="whole")
     evaluate_set, calls = report.evaluate_set, []
 
-    def interrupted(encoder, opened, given):
+    def interrupted(encoder, opened, *given):
         calls.append(opened.name)
         if opened.name == "lonely":
             raise KeyboardInterrupt
-        return evaluate_set(encoder, opened, given)
+        return evaluate_set(encoder, opened, *given)
 
     monkeypatch.setattr(report, "evaluate_set", interrupted)
     with pytest.raises(KeyboardInterrupt):
