@@ -6,14 +6,17 @@ chunks, so that a million examples need no n × c matrix.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
 from scipy.optimize import minimize
 from scipy.sparse import csr_array
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from trainer.evaluate.rows import Rows
@@ -116,7 +119,7 @@ def fit(
         loss += 0.5 * strength * weight.double().square().sum()
         return loss.item() / n, gradient.double().cpu().numpy().ravel() / n
 
-    with _threads_for(min(n, chunk) * d * classes):
+    with _threads_for(min(n, chunk) * d * classes), _blas().limit(limits=1):
         found = minimize(
             loss_and_gradient,
             np.zeros(classes * (d + 1)),
@@ -126,6 +129,14 @@ def fit(
         )
     parameters = found.x.reshape(classes, d + 1).astype(np.float32)
     return Probe(np.ascontiguousarray(parameters[:, :d]), parameters[:, d].copy(), int(found.nit))
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """SciPy's linear algebra, which L-BFGS-B calls on a few short vectors: a second thread costs many times what it does."""
+    found = ThreadpoolController().select(user_api="blas")
+    paths = [library.filepath for library in found.lib_controllers]
+    return found.select(filepath=[path for path in paths if f"{os.sep}torch{os.sep}" not in path])
 
 
 @contextmanager

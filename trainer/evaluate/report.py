@@ -10,21 +10,22 @@ from typing import Any
 import numpy as np
 
 from trainer.cost import image_flops
+from trainer.evaluate import adapting, prompts
 from trainer.evaluate import flags as shared
-from trainer.evaluate import prompts
 from trainer.evaluate.classifier import zero_shot_classifier
 from trainer.evaluate.encoder import Encoder, choose_device
 from trainer.evaluate.features import extract, labelled
 from trainer.evaluate.few_shot import SHOTS, few_shot, match_of, over_sets
 from trainer.evaluate.fits import ShotsToMatch, pearson
 from trainer.evaluate.given_features import GivenFeatures, Source
+from trainer.evaluate.label_spaces import class_map
 from trainer.evaluate.linear_probe import linear_probe, probe_data
 from trainer.evaluate.probe import main_score
 from trainer.evaluate.prompting import check_classes
 from trainer.evaluate.report_models import compare_models
 from trainer.evaluate.report_page import page
 from trainer.evaluate.retrieval import captioned, retrieval
-from trainer.evaluate.robustness import class_map, compare, read_baselines
+from trainer.evaluate.robustness import adapted, compare, read_baselines
 from trainer.evaluate.suites import ALL, SUITES
 from trainer.evaluate.zero_shot import zero_shot
 from wit_builder import files
@@ -32,7 +33,7 @@ from wit_builder.errors import UserError
 from wit_builder.evalsets import EvaluationSet, open_set
 from wit_builder.outputs import sha256_of
 
-PARTS = ("linear-probe", "few-shot", "retrieval", "robustness")
+PARTS = ("linear-probe", "few-shot", "retrieval", "robustness", "adapting")
 
 
 def sets_below(folder: str) -> list[EvaluationSet]:
@@ -193,7 +194,10 @@ def robustness(encoder: Encoder, sets: Sequence[EvaluationSet], flags: argparse.
         templates = opened.templates or prompts.SINGLE
         classifiers[opened.name] = zero_shot_classifier(encoder, opened.class_names, templates, flags.cache, f"{opened.name}: prompts")
     baselines = read_baselines(flags.baseline) if flags.baseline else {}
-    return compare(reference, chosen, maps, features, classifiers, baselines)
+    report = compare(reference, chosen, maps, features, classifiers, baselines)
+    if "adapting" not in flags.without and "train" in reference.splits and not features[reference.name].several:
+        report["adapted"] = adapted(encoder, reference, maps, features, report, flags, adapting.SHOTS)
+    return report
 
 
 def over_all(sets: dict[str, dict[str, Any]]) -> dict[str, Any]:

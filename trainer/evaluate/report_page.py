@@ -10,6 +10,7 @@ from trainer.evaluate.fits import ShotsToMatch
 from trainer.evaluate.page_parts import by_shots, percent, short, with_interval
 from trainer.evaluate.probe import main_score
 from trainer.evaluate.report_models import model_sections
+from trainer.evaluate.robustness_page import robustness_sections
 from trainer.evaluate.scoring import primary_metric
 from wit_builder.report import Section, render
 
@@ -26,7 +27,7 @@ def page(about: dict[str, Any] | None, found: dict[str, Any]) -> bytes:
         *few_shot_section(sets, over),
         *model_sections(sets, found["models"]),
         *retrieval_section(sets),
-        *robustness_section(found["robustness"]),
+        *robustness_sections(found["robustness"]),
         *confusion_section(sets),
         *skipped_section(sets, found["failed"]),
     ]
@@ -192,31 +193,6 @@ def retrieval_section(sets: dict[str, Any]) -> list[Section]:
                 name, direction.replace("_", " "), first["total"], *with_interval(first), *numbers, recall["median_rank"],
             ])  # fmt: skip
     section.table(columns, body)
-    return [section]
-
-
-def robustness_section(shifted: dict[str, Any] | None) -> list[Section]:
-    if not shifted:
-        return []
-    reference = shifted["reference"]
-    section = Section(
-        "Robustness",
-        f"Reference {reference['name']}: {percent(reference['top1']['value'])}."
-        " Each shifted set is compared with the reference's pictures of the same classes.",
-    )
-    section.table(
-        [
-            "set", "classes", "top-1", "low", "high", "by the reference's prompts", "reference on these classes", "drop",
-            "effective robustness",
-        ],
-        [
-            [
-                name, one["classes"], *with_interval(one["top1"]), percent(one["top1_reference_classes"]["value"]),
-                percent(one["reference"]["value"]), percent(one["drop"]), percent(one.get("effective_robustness")),
-            ]
-            for name, one in shifted["sets"].items()
-        ],
-    )  # fmt: skip
     return [section]
 
 

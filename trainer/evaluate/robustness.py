@@ -7,6 +7,7 @@ the classes that one stands for, and classes that no one stands for are left out
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
 from collections.abc import Sequence
@@ -14,82 +15,22 @@ from typing import Any
 
 import numpy as np
 
+from trainer.evaluate import adapting
 from trainer.evaluate import flags as shared
 from trainer.evaluate.classifier import zero_shot_classifier
+from trainer.evaluate.encoder import Encoder
 from trainer.evaluate.features import Features, extract, labelled
 from trainer.evaluate.fits import Line, effective_robustness, fit_line, logit
-from trainer.evaluate.metrics import rate
+from trainer.evaluate.label_spaces import accuracy, class_map, stands_in
+from trainer.evaluate.linear_probe import probe_data
+from trainer.evaluate.probe import Labelled
 from trainer.evaluate.prompting import add_prompt_flags, prompting_of
-from trainer.evaluate.scoring import Linear, score_chunks
+from trainer.evaluate.robustness_page import robustness_sections
+from trainer.evaluate.scoring import Linear
 from wit_builder import files
 from wit_builder.errors import UserError
 from wit_builder.evalsets import EvaluationSet
-from wit_builder.text import clean
-
-
-def class_map(reference: EvaluationSet, shifted: EvaluationSet, path: str = "") -> list[list[int]]:
-    """For each class of the shifted set, the reference's classes that it stands for.
-
-    By default those of the same name; or from a file of lines `SHIFTED CLASS<tab>REFERENCE CLASS`, several lines for a superclass.
-
-    Raises:
-      UserError: where a class of the shifted set stands for none, a name in the file is unknown, or one of the reference's
-        classes would stand in two.
-    """
-    ours: dict[str, list[int]] = {}
-    for label, name in enumerate(reference.class_names):
-        ours.setdefault(name, []).append(label)
-    found: list[list[int]] = [[] for _ in shifted.class_names]
-    if path:
-        theirs = {name: label for label, name in enumerate(shifted.class_names)}
-        for number, line in enumerate(files.read_bytes(path).decode("utf-8", "replace").splitlines(), 1):
-            if not line.strip():
-                continue
-            name, target = clean(line.partition("\t")[0]), clean(line.partition("\t")[2])
-            for known, value, opened in ((theirs, name, shifted), (ours, target, reference)):
-                if value not in known:
-                    raise UserError(
-                        f"no class {value!r} in {opened.name}",
-                        where=f"{path}, line {number}",
-                        fix=f"lines are {shifted.name.upper()} CLASS<tab>{reference.name.upper()} CLASS",
-                    )
-            found[theirs[name]] += ours[target]
-    else:
-        found = [list(ours.get(name, ())) for name in shifted.class_names]
-    missing = [repr(name) for name, labels in zip(shifted.class_names, found) if not labels]
-    if missing:
-        shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-        raise UserError(
-            f"classes of {shifted.name} are none of {reference.name}'s: {shown}",
-            where=shifted.path,
-            fix=f"give --map {shifted.name}=FILE with lines SHIFTED CLASS<tab>REFERENCE CLASS",
-        )
-    together = [label for labels in found for label in labels]
-    if len(set(together)) < len(together):
-        twice = reference.class_names[max(set(together), key=together.count)]
-        raise UserError(f"class {twice!r} of {reference.name} stands in two classes of {shifted.name}", where=path or shifted.path)
-    return found
-
-
-def pooled(scores: np.ndarray, groups: Sequence[Sequence[int]]) -> np.ndarray:
-    """Scores of superclasses, the largest of their classes': float [n, k] of float [n, c] and k lists of classes."""
-    return np.stack([scores[:, list(group)].max(axis=1) for group in groups], axis=1)
-
-
-def accuracy(features: Features, classifier: np.ndarray, groups: Sequence[Sequence[int]], labels: np.ndarray) -> dict[str, Any]:
-    """Rate of right answers in the label space of `groups`, of one vote a clip.
-
-    Args:
-      features: n images.
-      classifier: unit vectors float32 [c, e].
-      groups: the classes of the classifier that each of k classes stands for.
-      labels: int [n] among the k; -1 leaves an image out.
-    """
-    vectors, first, _ = features.unit_embedding()
-    wanted = labels[first]
-    predicted = np.concatenate([pooled(scores, groups).argmax(axis=1) for scores in score_chunks(vectors, Linear(classifier))])
-    kept = wanted >= 0
-    return rate(np.count_nonzero(predicted[kept] == wanted[kept]), np.count_nonzero(kept))
+from wit_builder.report import render
 
 
 def read_baselines(path: str) -> dict[str, Line]:
@@ -120,7 +61,8 @@ def read_baselines(path: str) -> dict[str, Line]:
 def main(arguments: Sequence[str] | None = None) -> int:
     made = shared.command_parser(
         "robustness",
-        "Compare accuracy on shifted sets with a reference set's; effective robustness against a baseline line; writes metrics.json.",
+        "Compare accuracy on shifted sets with a reference set's; effective robustness against a baseline line;"
+        " with --adapt also of probes on the reference. Writes metrics.json and a page.",
         "trainer robustness --checkpoint model.safetensors --reference imagenet --eval imagenet=sets/in1k imagenet-a=sets/in-a"
         " --baseline standard_models.csv --output results",
     )
@@ -130,6 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made.add_argument("--reference", required=True, metavar="SET", help="name of the reference set, one of --eval")
     made.add_argument("--map", action="append", default=[], metavar="SET=FILE", help="lines SHIFTED CLASS<tab>REFERENCE CLASS")
     made.add_argument("--baseline", default="", metavar="CSV", help="set,reference,shifted accuracies of standard models, or a line")
+    made.add_argument("--adapt", action="store_true", help="also fit probes on the reference's train split, and measure them on all sets")
+    made.add_argument("--shots", type=shared.positive, nargs="+", default=list(adapting.SHOTS), metavar="N", help="for --adapt (1 2 … 128)")
+    made.add_argument("--seeds", type=shared.positive, default=3, metavar="N", help="for --adapt: draws of the examples (default: 3)")
     flags = made.parse_args(arguments)
 
     sets = {opened.name: opened for opened in shared.sets_of(flags)}
@@ -150,8 +95,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "maps": maps,
         "baselines": {name: list(line) for name, line in baselines.items()},
         "allow_empty_classes": flags.allow_empty_classes,
+        "adapt": {"shots": sorted(set(flags.shots)), "seeds": flags.seeds} if flags.adapt else None,
     }
     inputs = {"sets": {opened.name: opened.fingerprint() for opened in everything}}
+    if flags.adapt:
+        inputs["train"] = {split: reference.fingerprint(split) for split in sorted({"train", *reference.splits})}
     output = shared.open_output(flags, "robustness", parameters, inputs, encoder)
     if output is None:
         return 0
@@ -165,15 +113,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
         templates, names = prompting.templates(opened), prompting.class_names[opened.name]
         classifiers[opened.name] = zero_shot_classifier(encoder, names, templates, flags.cache, f"{opened.name}: prompts")
     report = compare(reference, sets, maps, features, classifiers, baselines)
+    if flags.adapt:
+        report["adapted"] = adapted(encoder, reference, maps, features, report, flags, sorted(set(flags.shots)))
     files.write_json(output.file("metrics.json"), report)
+    files.write_bytes(output.file("report.html"), render("Robustness", robustness_sections(report), "Numbers are per cent."))
     print(f"{reference.name}: {100 * report['reference']['top1']['value']:.2f}%")
     for name, found in report["sets"].items():
         line = f"{name}: {100 * found['top1']['value']:.2f}%, drop {100 * found['drop']:.2f} points"
         if "effective_robustness" in found:
             line += f", effective robustness {100 * found['effective_robustness']:.2f} points"
         print(line)
+    for point in report.get("adapted", []):
+        print(f"{point['shots']} a class: {reference.name} {100 * point['reference']:.2f}%, shifted {100 * point['mean']['top1']:.2f}%")
     output.finish({name: len(found) for name, found in features.items()}, {})
     return 0
+
+
+def adapted(
+    encoder: Encoder,
+    reference: EvaluationSet,
+    maps: dict[str, list[list[int]]],
+    features: dict[str, Features],
+    report: dict[str, Any],
+    flags: argparse.Namespace,
+    shots: Sequence[int],
+) -> list[dict[str, Any]]:
+    """`adapting.adapt` on the reference, with zero-shot from what `compare` found. Raises UserError where it has no train split."""
+    data = probe_data(encoder, reference, flags.cache, flags.threads, allow_empty=True)
+    shifted = {name: Labelled.of(features[name], len(maps[name])) for name in maps}
+    zero = {
+        "reference": report["reference"]["top1"],
+        "sets": {name: {"top1": one["top1_reference_classes"], "reference": one["reference"]} for name, one in report["sets"].items()},
+    }
+    return adapting.adapt(data, zero, shifted, maps, len(reference.class_names), encoder.device, shots, flags.seeds)
 
 
 def compare(
@@ -190,28 +162,28 @@ def compare(
     on the reference images of these classes; `drop` = reference − top1; `effective_robustness` where there is a baseline.
     """
     own = [[label] for label in range(len(reference.class_names))]
-    reference_features, reference_classifier = features[reference.name], classifiers[reference.name]
+    reference_features, reference_classifier = features[reference.name], Linear(classifiers[reference.name])
+    vectors, first, _ = reference_features.unit_embedding()  # one vote a clip
+    reference_labels = reference_features.labels[first]
     result: dict[str, Any] = {
         "reference": {
             "name": reference.name,
-            "top1": accuracy(reference_features, reference_classifier, own, reference_features.labels),
+            "top1": accuracy(vectors, reference_classifier, own, reference_labels),
             "skipped": reference_features.skipped,
         },
         "sets": {},
     }
     for name, shifted in sets.items():
         groups = maps[name]
-        stands_in = np.full(len(reference.class_names), -1)
-        for label, group in enumerate(groups):
-            stands_in[group] = label
         singles = [[label] for label in range(len(shifted.class_names))]
-        labels = features[name].labels
-        there = accuracy(features[name], classifiers[name], singles, labels)
-        here = accuracy(reference_features, reference_classifier, groups, stands_in[reference_features.labels])
+        there_vectors, first, _ = features[name].unit_embedding()
+        labels = features[name].labels[first]
+        there = accuracy(there_vectors, Linear(classifiers[name]), singles, labels)
+        here = accuracy(vectors, reference_classifier, groups, stands_in(groups, len(own))[reference_labels])
         result["sets"][name] = found = {
             "classes": len(groups),
             "top1": there,
-            "top1_reference_classes": accuracy(features[name], reference_classifier, groups, labels),
+            "top1_reference_classes": accuracy(there_vectors, reference_classifier, groups, labels),
             "reference": here,
             "drop": here["value"] - there["value"],
             "skipped": features[name].skipped,

@@ -6,7 +6,8 @@ import pytest
 
 from trainer.evaluate import zero_shot
 from trainer.evaluate.fits import expit, fit_line, logit
-from trainer.evaluate.robustness import class_map, main, pooled, read_baselines
+from trainer.evaluate.label_spaces import class_map, pooled
+from trainer.evaluate.robustness import main, read_baselines
 from wit_builder.errors import UserError
 from wit_builder.evalsets import EvaluationSet, write_set
 
