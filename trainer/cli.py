@@ -21,6 +21,7 @@ COMMANDS = {
     "features": ("trainer.evaluate.write_features", "a model's features of evaluation sets as Parquet"),
     "retrieval": ("trainer.evaluate.retrieval", "images by text and texts by image"),
     "robustness": ("trainer.evaluate.robustness", "accuracy on shifted sets against a reference set"),
+    "human-comparison": ("trainer.evaluate.human_comparison", "people's answers on a set beside the model's"),
     "bias-probe": ("trainer.evaluate.bias_probe", "which labels a model gives to which groups of people"),
     "rerank": ("trainer.evaluate.rerank", "pictures ranked by a text"),
     "scaling": ("trainer.evaluate.scaling", "error of many checkpoints against their compute"),

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 
 import numpy as np
 
 from trainer.evaluate.features import Features
-from wit_builder import files, tables
+from trainer.evaluate.row_files import read_rows
 from wit_builder.errors import UserError
 
 
@@ -42,13 +40,5 @@ def columns_of(features: Features, names: list[str], path: str = "") -> dict[str
 
 
 def _read(path: str) -> tuple[dict[str, dict], set[str]]:
-    if path.endswith(".parquet"):
-        table = tables.read_table(path, ["eval_key"])
-        rows = tables.read_table(path).to_pylist()
-        names = set(rows[0]) if rows else set(table.column_names)
-    else:
-        reader = csv.DictReader(io.StringIO(files.read_bytes(path).decode("utf-8", "replace")))
-        rows, names = list(reader), set(reader.fieldnames or ())
-    if "eval_key" not in names:
-        raise UserError("no column eval_key", where=path, fix="give CSV or Parquet with eval_key and the group columns")
-    return {str(row["eval_key"]): row for row in rows}, names - {"eval_key"}
+    rows, names = read_rows(path, ["eval_key"], "give CSV or Parquet with eval_key and the group columns")
+    return {str(row["eval_key"]): row for row in rows}, set(names) - {"eval_key"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from trainer.cost import image_flops
 from trainer.evaluate import adapting, prompts
 from trainer.evaluate import flags as shared
 from trainer.evaluate.classifier import zero_shot_classifier
-from trainer.evaluate.encoder import Encoder, choose_device
+from trainer.evaluate.encoder import Encoder
 from trainer.evaluate.features import extract, labelled
 from trainer.evaluate.few_shot import SHOTS, few_shot, match_of, over_sets
 from trainer.evaluate.fits import ShotsToMatch, pearson
@@ -22,11 +22,11 @@ from trainer.evaluate.label_spaces import class_map
 from trainer.evaluate.linear_probe import linear_probe, probe_data
 from trainer.evaluate.probe import main_score
 from trainer.evaluate.prompting import check_classes
+from trainer.evaluate.report_flags import included, other_models, read_flops, read_suites
 from trainer.evaluate.report_models import compare_models
 from trainer.evaluate.report_page import page
 from trainer.evaluate.retrieval import captioned, retrieval
 from trainer.evaluate.robustness import adapted, compare, read_baselines
-from trainer.evaluate.suites import ALL, SUITES
 from trainer.evaluate.zero_shot import zero_shot
 from wit_builder import files
 from wit_builder.errors import UserError
@@ -119,57 +119,6 @@ def probes(source: Source, opened: EvaluationSet, flags: argparse.Namespace, zer
     return found
 
 
-def read_suites(values: Sequence[str], sets: Sequence[EvaluationSet]) -> dict[str, list[tuple[str, ...]]]:
-    """Suites of `--suite NAME=SET,SET…`, beside the paper's.
-
-    Raises:
-      UserError: where a value is not that, or names no set of the folder.
-    """
-    names = [opened.name for opened in sets]
-    found = {}
-    for text in values:
-        name, equals, listed = text.partition("=")
-        if not equals or not name or name == ALL:
-            raise UserError(f"{text!r} is not NAME=SET,SET…", where="--suite")
-        unknown = [one for one in listed.split(",") if one not in names]
-        if unknown:
-            raise UserError(f"no set {unknown[0]!r} among {', '.join(names)}", where="--suite")
-        found[name] = [(one,) for one in listed.split(",")]
-    return {**SUITES, **found}
-
-
-def read_flops(values: Sequence[str], models: Collection[str]) -> dict[str, float]:
-    """Floating-point operations by model, of `--flops MODEL=NUMBER`. Raises UserError where a value is not that."""
-    found = {}
-    for text in values:
-        name, _, number = text.rpartition("=")
-        try:
-            found[name] = float(number)
-        except ValueError:
-            found[name] = 0.0
-        if name not in models or not 0 < found[name] < float("inf"):
-            raise UserError(f"{text!r} is not MODEL=NUMBER with one of {', '.join(models) or 'the models of --features'}", where="--flops")
-    return found
-
-
-def other_models(values: Sequence[str], own: str, sets: Sequence[EvaluationSet], device: str) -> dict[str, GivenFeatures]:
-    """Features of other models, of `--features NAME=PATH …`: for each set that has a file.
-
-    Raises:
-      UserError: where a value is not that, a name is used twice, or there is no file for any set.
-    """
-    found: dict[str, GivenFeatures] = {}
-    for text in values:
-        name, equals, path = text.partition("=")
-        if not equals or not name or not path:
-            raise UserError(f"{text!r} is not NAME=PATH", where="--features", fix="for instance resnet50=features/resnet50")
-        if name in found or name == own:
-            raise UserError(f"the model {name!r} is there twice", where="--features", fix="give each a name of its own")
-        with_file = [opened for opened in sets if files.exists(files.join(path, f"{opened.name}.parquet"))]
-        found[name] = GivenFeatures.find(path, with_file or list(sets), choose_device(device))
-    return found
-
-
 def confused(result, names: Sequence[str], count: int = 5) -> list[dict[str, Any]]:
     """The most frequent mistakes of a zero-shot result: label, prediction and number."""
     mistakes = [row for row in result.confusion.to_pylist() if row["label"] != row["predicted"]]
@@ -229,6 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     made.add_argument("--flops", action="append", default=[], metavar="NAME=N", help="of one image's forward pass, of another model")
     made.add_argument("--suite", action="append", default=[], metavar="NAME=SET,SET…", help="beside the paper's 12 and 27 sets")
+    made.add_argument("--include", nargs="+", default=[], metavar="DIR", help="results of other commands on this checkpoint, for the page")
     made.add_argument("--sets", required=True, metavar="DIR", help="folder with one evaluation set a folder")
     made.add_argument("--reference", default="", metavar="SET", help="reference of the robustness table, beside sets of its classes")
     made.add_argument("--baseline", default="", metavar="CSV", help="baselines for effective robustness, as for trainer robustness")
@@ -248,8 +198,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     encoder = shared.encoder_of(flags) if flags.checkpoint else None
     if encoder:
         flops[own] = image_flops(encoder.model)
+    if flags.include and not encoder:
+        raise UserError("results of a checkpoint join the report of that checkpoint", where="--include", fix="give --checkpoint")
+    joining = included(flags.include, encoder.digest) if encoder else []
     parameters = {
-        "flops": flops, "suites": suites,
+        "included": joining, "flops": flops, "suites": suites,
         "reference": flags.reference, "baseline": sha256_of(flags.baseline) if flags.baseline else None,
         "prefix": flags.prefix, "seeds": flags.seeds, "without": sorted(flags.without),
     }  # fmt: skip
@@ -275,7 +228,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted = encoder and flags.reference in results and "robustness" not in flags.without
     shifted = robustness(encoder, evaluated, flags) if wanted else None
     models = compare_models(own, results, flops, suites)
-    found = {"sets": results, "over_sets": over_all(results), "models": models, "robustness": shifted, "failed": failed}
+    found = {
+        "sets": results, "over_sets": over_all(results), "models": models, "robustness": shifted, "failed": failed, "included": joining
+    }  # fmt: skip
     about = {
         "checkpoint": own, "sha256": encoder.digest, "precision": encoder.precision,
         "image_size": encoder.image_size, "logit_scale": encoder.scale,

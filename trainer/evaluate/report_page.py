@@ -9,6 +9,7 @@ import numpy as np
 from trainer.evaluate.fits import ShotsToMatch
 from trainer.evaluate.page_parts import by_shots, percent, short, with_interval
 from trainer.evaluate.probe import main_score
+from trainer.evaluate.report_flags import included_sections
 from trainer.evaluate.report_models import model_sections
 from trainer.evaluate.robustness_page import robustness_sections
 from trainer.evaluate.scoring import primary_metric
@@ -28,6 +29,7 @@ def page(about: dict[str, Any] | None, found: dict[str, Any]) -> bytes:
         *model_sections(sets, found["models"]),
         *retrieval_section(sets),
         *robustness_sections(found["robustness"]),
+        *included_sections(found["included"]),
         *confusion_section(sets),
         *skipped_section(sets, found["failed"]),
     ]

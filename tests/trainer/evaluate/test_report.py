@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from trainer.evaluate import linear_probe, report, zero_shot
+from trainer.evaluate import human_comparison, linear_probe, report, zero_shot
 from trainer.evaluate.page_parts import by_shots, short
 from trainer.evaluate.report import main
 from wit_builder.errors import UserError
@@ -69,12 +69,12 @@ def test_report_holds_what_the_commands_find(vit, folder, features, run):
 
     page = (output / "report.html").read_text()
     headings = ["Zero-shot", "Prompts", "Few-shot", "Retrieval", "Robustness", "Most frequent mistakes", "Not used"]
-    headings += ["Probes of several models", "Few-shot probes of several models", "Probes over suites of sets"]
+    headings += ["Probes of several models", "Few-shot probes of several models", "Probes over suites of sets", "Adapting to the reference"]
     for heading in headings:
         assert f"<h2>{heading}" in page
     assert "<script" not in page and "&lt;script&gt;" in page and "<b>other" not in page
     assert not re.search(r"(src|href)=\"(?!data:)", page)
-    assert page.count("data:image/png;base64,") == 6
+    assert page.count("data:image/png;base64,") == 7
 
 
 def test_report_of_features_alone(folder, features, run):
@@ -93,12 +93,32 @@ def test_report_of_features_alone(folder, features, run):
         (["--features", "x=SETS"], "no features of captions"),
         (["--checkpoint", "VIT", "--suite", "a=colours,none"], "no set 'none' among"),
         (["--checkpoint", "VIT", "--flops", "x=1"], "'x=1' is not MODEL=NUMBER"),
+        (["--checkpoint", "VIT", "--include", "SETS"], "its output is not whole"),
+        (["--features", "x=SETS/../features", "--include", "SETS"], "join the report of that checkpoint"),
     ],
 )
-def test_models_that_cannot_be_compared_are_one_clear_error(folder, vit, run, flags, message):
+def test_what_cannot_stand_on_one_page_is_one_clear_error(folder, features, vit, run, flags, message):
     flags = [flag.replace("SETS", str(folder)).replace("VIT", vit) for flag in flags]
     with pytest.raises(UserError, match=message):
         run(main, "--sets", folder, *flags)
+
+
+def test_results_of_other_commands_join_the_page(vit, folder, squares, run, tmp_path):
+    (tmp_path / "answers.csv").write_text("person,eval_key,answer\n<i>me</i>,test/0.tar/s0000000,red\n")
+    eval_set = ["--eval", f"colours={folder}/colours"]
+    people, _ = run(human_comparison.main, "--checkpoint", vit, *eval_set, "--answers", tmp_path / "answers.csv", output="people")
+    flags = ["--sets", folder, "--without", "linear-probe", "--include", people]
+    output, _ = run(main, "--checkpoint", vit, *flags)
+    found = json.loads((output / "report.json").read_text())
+    assert found["included"] == [{"stage": "human-comparison", "metrics": json.loads((people / "metrics.json").read_text())}]
+    page = (output / "report.html").read_text()
+    assert "<h2>People and the model on colours" in page and "&lt;i&gt;me&lt;/i&gt;" in page
+    other = squares.save_model(tmp_path / "other.safetensors", squares.vit, seed=1)
+    with pytest.raises(UserError, match="another checkpoint's"):
+        run(main, "--checkpoint", other, *flags, output="other")
+    plain, _ = run(zero_shot.main, "--checkpoint", vit, *eval_set, output="plain")
+    with pytest.raises(UserError, match="results of zero-shot do not join"):
+        run(main, "--checkpoint", vit, "--sets", folder, "--include", plain, output="other")
 
 
 def test_interrupted_report_goes_on_and_gives_the_same_bytes(vit, folder, run, tmp_path, monkeypatch):
