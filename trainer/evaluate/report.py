@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -127,7 +128,8 @@ def confused(result, names: Sequence[str], count: int = 5) -> list[dict[str, Any
 
 
 def robustness(encoder: Encoder, sets: Sequence[EvaluationSet], flags: argparse.Namespace) -> dict[str, Any] | None:
-    """The robustness table over the evaluated sets whose classes are all among the reference's; None where there is none."""
+    """The robustness table over the evaluated sets whose classes are all among the reference's, and `left_out`, the reason by set for
+    those that cannot be compared; None where there is none."""
     reference = next(opened for opened in sets if opened.name == flags.reference)
     maps = {}
     for opened in sets:
@@ -135,16 +137,26 @@ def robustness(encoder: Encoder, sets: Sequence[EvaluationSet], flags: argparse.
             maps[opened.name] = class_map(reference, opened)
     if not maps:
         return None
-    chosen = {opened.name: opened for opened in sets if opened.name in maps}
-    features, classifiers = {}, {}
-    for opened in (reference, *chosen.values()):
-        found = extract(encoder, opened, "test", flags.cache, flags.threads)
-        features[opened.name] = labelled(opened, found, "test", allow_empty=True)
+    features, classifiers, left_out = {}, {}, {}
+    for opened in (reference, *(opened for opened in sets if opened.name in maps)):
+        found = labelled(opened, extract(encoder, opened, "test", flags.cache, flags.threads), "test", allow_empty=True)
+        groups = maps.get(opened.name, [range(len(reference.class_names))])
+        if found.several:
+            left_out[opened.name] = "its images have several labels: robustness needs one"
+        elif reference.name in features and not np.isin(features[reference.name].labels, [*itertools.chain(*groups)]).any():
+            left_out[opened.name] = f"no image of {reference.name} is of one of its classes"
+        if opened.name in left_out:
+            continue
+        features[opened.name] = found
         templates = opened.templates or prompts.SINGLE
         classifiers[opened.name] = zero_shot_classifier(encoder, opened.class_names, templates, flags.cache, f"{opened.name}: prompts")
     baselines = read_baselines(flags.baseline) if flags.baseline else {}
-    report = compare(reference, chosen, maps, features, classifiers, baselines)
-    if "adapting" not in flags.without and "train" in reference.splits and not features[reference.name].several:
+    if reference.name in left_out:
+        return {"reference": {"name": reference.name}, "sets": {}, "left_out": left_out}
+    chosen = {opened.name: opened for opened in sets if opened.name in maps and opened.name in features}
+    maps = {name: maps[name] for name in chosen}
+    report = {**compare(reference, chosen, maps, features, classifiers, baselines), "left_out": left_out}
+    if chosen and "adapting" not in flags.without and "train" in reference.splits:
         report["adapted"] = adapted(encoder, reference, maps, features, report, flags, adapting.SHOTS)
     return report
 
@@ -202,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise UserError("results of a checkpoint join the report of that checkpoint", where="--include", fix="give --checkpoint")
     joining = included(flags.include, encoder.digest) if encoder else []
     parameters = {
-        "included": joining, "flops": flops, "suites": suites,
+        "included": joining, "flops": flops, "suites": flags.suite,
         "reference": flags.reference, "baseline": sha256_of(flags.baseline) if flags.baseline else None,
         "prefix": flags.prefix, "seeds": flags.seeds, "without": sorted(flags.without),
     }  # fmt: skip

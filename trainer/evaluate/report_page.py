@@ -31,7 +31,7 @@ def page(about: dict[str, Any] | None, found: dict[str, Any]) -> bytes:
         *robustness_sections(found["robustness"]),
         *included_sections(found["included"]),
         *confusion_section(sets),
-        *skipped_section(sets, found["failed"]),
+        *skipped_section(sets, found["failed"], (found["robustness"] or {}).get("left_out", {})),
     ]
     what = (
         f"Checkpoint {about['checkpoint']} ({about['sha256'][:12]}), {about['image_size']}-pixel pictures, {about['precision']}"
@@ -211,7 +211,7 @@ def confusion_section(sets: dict[str, Any]) -> list[Section]:
     return [section]
 
 
-def skipped_section(sets: dict[str, Any], failed: dict[str, str]) -> list[Section]:
+def skipped_section(sets: dict[str, Any], failed: dict[str, str], left_out: dict[str, str]) -> list[Section]:
     section = Section("Not used", "Pictures that could not be used, with the first of each set, and sets that could not be evaluated.")
     body = []
     for name, one in sets.items():
@@ -226,7 +226,7 @@ def skipped_section(sets: dict[str, Any], failed: dict[str, str]) -> list[Sectio
         section.table(["set", "reason", "pictures", "first"], body)
     missing = [[name, one["no_probe"]] for name, one in sets.items() if "no_probe" in one]
     missing += [[name, other["no_probe"]] for name, one in sets.items() for other in one.get("others", {}).values() if "no_probe" in other]
-    missing += [[name, message] for name, message in failed.items()]
+    missing += [[name, message] for name, message in (*failed.items(), *left_out.items())]
     if missing:
-        section.table(["set", "why it, or its probe, is missing"], missing)
+        section.table(["set", "what is missing of it, and why"], missing)
     return [section] if body or missing else []

@@ -179,7 +179,10 @@ def compare(
         there_vectors, first, _ = features[name].unit_embedding()
         labels = features[name].labels[first]
         there = accuracy(there_vectors, Linear(classifiers[name]), singles, labels)
-        here = accuracy(vectors, reference_classifier, groups, stands_in(groups, len(own))[reference_labels])
+        here_labels = stands_in(groups, len(own))[reference_labels]
+        if (here_labels < 0).all():
+            raise UserError(f"no image of {reference.name} is of a class of {name}", where=reference.path, fix="leave that set out")
+        here = accuracy(vectors, reference_classifier, groups, here_labels)
         result["sets"][name] = found = {
             "classes": len(groups),
             "top1": there,

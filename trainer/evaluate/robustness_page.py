@@ -15,7 +15,7 @@ _TICKS = (1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 98, 99)  # per cent
 
 def robustness_sections(shifted: dict[str, Any] | None) -> list[Section]:
     """Sections of what `robustness.compare` found; none where there is nothing."""
-    if not shifted:
+    if not shifted or not shifted["sets"]:
         return []
     reference = shifted["reference"]
     section = Section(

@@ -21,6 +21,8 @@ def folder(squares, tmp_path):
     shifted = [Example("", example.image, 0, (0,)) for example in squares.coloured("shifted", 2) if example.label == 0]
     shifted += [Example("", squares.picture((40, 200, 40), 1), 1, (1,)), Example("", b"no picture", 1)]
     write_set(str(sets / "shifted $x$"), {"test": shifted}, class_names=["red", "green"], suffix="png")
+    several = [Example("", example.image, None, (0, 2)) for example in squares.coloured("several", 1)]
+    write_set(str(sets / "several"), {"test": several}, class_names=list(squares.colours), suffix="png")
     captions = [Example("", squares.picture(colour, 5), captions=(f"a {name}",)) for name, colour in squares.colours.items()]
     write_set(str(sets / "captions"), {"test": captions}, suffix="png")
     write_set(str(sets / "lonely"), {"test": captions[:1]}, class_names=["<script>alert(1)</script>"], suffix="png")
@@ -44,7 +46,7 @@ def test_report_holds_what_the_commands_find(vit, folder, features, run):
     beside = ["--features", f"<b>other={features}", "--flops", "<b>other=2e6", "--suite", "mine=colours"]
     output, _ = run(main, "--checkpoint", vit, "--sets", folder, "--reference", "colours", "--seeds", 1, *beside)
     found = json.loads((output / "report.json").read_text())
-    assert set(found["sets"]) == {"colours", "shifted $x$", "captions"} and set(found["failed"]) == {"lonely"}
+    assert set(found["sets"]) == {"colours", "shifted $x$", "captions", "several"} and set(found["failed"]) == {"lonely"}
     one = found["sets"]["colours"]
     assert set(one) == {"zero_shot", "prompts", "linear_probe", "few_shot", "others", "skipped"}
     eval_set = ["--eval", f"colours={folder}/colours"]
@@ -58,6 +60,7 @@ def test_report_holds_what_the_commands_find(vit, folder, features, run):
     assert set(one["few_shot"]["shots"]) == {"1", "2", "4", "8", "16"} and one["few_shot"]["complete"]
     assert found["over_sets"]["shots_to_match"]["sets"] == 1
     assert found["robustness"]["sets"]["shifted $x$"]["classes"] == 2
+    assert list(found["robustness"]["left_out"]) == ["several"]
     assert found["sets"]["captions"]["retrieval"]["captions"] == 3
 
     models, score = found["models"], theirs["linear_probe"]["top1"]["value"]
@@ -138,7 +141,7 @@ def test_interrupted_report_goes_on_and_gives_the_same_bytes(vit, folder, run, t
     assert not (tmp_path / "broken" / "report.html").exists()
     monkeypatch.setattr(report, "evaluate_set", lambda *given: calls.append(given[1].name) or evaluate_set(*given))
     again, _ = run(main, *flags, output="broken")
-    assert calls == ["captions", "colours", "lonely", "lonely", "shifted $x$"]
+    assert calls == ["captions", "colours", "lonely", "lonely", "several", "shifted $x$"]
     for name in ("report.json", "report.html", "manifest.json"):
         assert (again / name).read_bytes() == (whole / name).read_bytes()
     assert not (again / ".work").exists()
