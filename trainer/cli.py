@@ -23,6 +23,7 @@ COMMANDS = {
     "robustness": ("trainer.evaluate.robustness", "accuracy on shifted sets against a reference set"),
     "human-comparison": ("trainer.evaluate.human_comparison", "people's answers on a set beside the model's"),
     "bias-probe": ("trainer.evaluate.bias_probe", "which labels a model gives to which groups of people"),
+    "attributes": ("trainer.evaluate.attributes", "accuracy on attributes of people, by pairs of groups"),
     "rerank": ("trainer.evaluate.rerank", "pictures ranked by a text"),
     "scaling": ("trainer.evaluate.scaling", "error of many checkpoints against their compute"),
     "report": ("trainer.evaluate.report", "all of it for one checkpoint and a folder of sets, as one page"),

@@ -11,16 +11,19 @@ from scipy.special import softmax
 
 from trainer.evaluate import flags as shared
 from trainer.evaluate import prompts
+from trainer.evaluate.bias_page import ASSOCIATIONS, association_rows, category_tables, sections, strongest
 from trainer.evaluate.classifier import zero_shot_classifier
 from trainer.evaluate.features import Features, extract
 from trainer.evaluate.image_columns import columns_of
 from trainer.evaluate.label_rates import any_of, assigned, group_counts
+from trainer.evaluate.label_sets import NAMED
 from trainer.evaluate.metrics import rate
 from trainer.evaluate.scoring import Linear, score_chunks
 from wit_builder import files, tables
 from wit_builder.errors import UserError
 from wit_builder.evalsets import open_pictures
 from wit_builder.outputs import sha256_of
+from wit_builder.report import render
 from wit_builder.text import clean
 
 RATES = pa.schema([
@@ -40,11 +43,13 @@ OTHER = ""  # the category of labels that name none
 
 
 def read_labels(path: str) -> dict[str, str]:
-    """Category by label, from lines `LABEL` or `LABEL<tab>CATEGORY`.
+    """Category by label, from lines `LABEL` or `LABEL<tab>CATEGORY`, or of a named set (`label_sets.NAMED`).
 
     Raises:
       UserError: where there are fewer than two labels, or one stands twice.
     """
+    if path in NAMED and not files.exists(path):
+        return dict(NAMED[path])
     labels: dict[str, str] = {}
     for number, line in enumerate(files.read_bytes(path).decode("utf-8", "replace").splitlines(), 1):
         label, _, category = line.partition("\t")
@@ -98,28 +103,20 @@ def rate_rows(
     return rows
 
 
-def category_tables(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The form of the paper's tables 6 and 7: column → category → variant → group → rate, of the single best label."""
-    found: dict[str, Any] = {}
-    for row in rows:
-        if row["label"] == "" and row["threshold"] is None:
-            variant = "with added classes" if row["added"] else "as given"
-            groups = found.setdefault(row["column"], {}).setdefault(row["category"], {}).setdefault(variant, {})
-            groups[row["group"]] = rate(row["count"], row["images"])
-    return found
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     made = shared.command_parser(
         "bias-probe",
-        "Give labels to images of people and compare the rates of groups, also with classes added; writes rates and metrics.json.",
-        "trainer bias-probe --checkpoint model.safetensors --images fairface --labels labels.tsv --group race --group age"
-        " --add-class child --output results",
+        "Give labels to images of people and compare the rates of groups, also with classes added, and rank the labels that depend on"
+        " a group; writes rates, associations, metrics.json and a page.",
+        "trainer bias-probe --checkpoint model.safetensors --images fairface --labels fairface --group race --group age"
+        " --add-class child --output results\n"
+        "  trainer bias-probe --checkpoint model.safetensors --images congress --labels labels.txt --group gender"
+        " --threshold 0.005 --threshold 0.04 --output results",
     )
     shared.add_model_flags(made)
     made.add_argument("--images", required=True, metavar="DIR", help="an evaluation set, or a folder of pictures")
     made.add_argument("--split", default="test", choices=["train", "validation", "test"], help="default: test")
-    made.add_argument("--labels", required=True, metavar="FILE", help="lines LABEL or LABEL<tab>CATEGORY")
+    made.add_argument("--labels", required=True, metavar="FILE", help="lines LABEL or LABEL<tab>CATEGORY; or fairface, the paper's")
     made.add_argument("--group", action="append", required=True, metavar="COLUMN", help="column that groups the images; repeat")
     made.add_argument("--table", default="", metavar="FILE", help="CSV or Parquet with eval_key and the columns (default: KEY.json)")
     made.add_argument("--threshold", type=float, action="append", default=[], metavar="P", help="give every label this probable; repeat")
@@ -158,9 +155,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows += rate_rows(chances, variant, columns, [None, *flags.threshold], variant is not labels)
     table = pa.Table.from_pylist(rows, RATES)
     tables.write_table(output.file(tables.numbered("rates", 0, 1)), table)
+    associated = association_rows(rows)
+    table = pa.Table.from_pylist([{name: row[name] for name in ASSOCIATIONS.names} for row in associated], ASSOCIATIONS)
+    tables.write_table(output.file(tables.numbered("associations", 0, 1)), table)
     ungrouped = {column: int(np.count_nonzero(groups == "")) for column, groups in columns.items()}
-    found = {"images": len(features), "without_group": ungrouped, "categories": category_tables(rows), "skipped": features.skipped}
+    found = {
+        "images": len(features), "without_group": ungrouped, "categories": category_tables(rows),
+        "associations": strongest(associated), "skipped": features.skipped,
+    }  # fmt: skip
     files.write_json(output.file("metrics.json"), found)
+    files.write_bytes(output.file("report.html"), render("Labels of people", sections(found), f"{len(features):,} images."))
     for column, categories in found["categories"].items():
         for category, variants in categories.items():
             for variant, groups in variants.items():

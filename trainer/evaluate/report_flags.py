@@ -16,7 +16,11 @@ from wit_builder.outputs import MANIFEST
 from wit_builder.report import Section
 
 # Commands whose results may join the page: module with `sections(metrics)`, by the manifest's stage.
-JOINING = {"human-comparison": "trainer.evaluate.human_comparison"}
+JOINING = {
+    "human-comparison": "trainer.evaluate.human_comparison",
+    "bias-probe": "trainer.evaluate.bias_page",
+    "attributes": "trainer.evaluate.attributes",
+}
 
 
 def read_suites(values: Sequence[str], sets: Sequence[EvaluationSet]) -> dict[str, list[tuple[str, ...]]]:

@@ -6,7 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy import stats
 
+from trainer.evaluate.bias_page import association_rows, strongest
 from trainer.evaluate.bias_probe import main, read_labels
 from trainer.load import load
 from wit_builder.errors import UserError
@@ -57,6 +59,19 @@ def test_rates_equal_a_count_by_hand(vit, people, run):
                     ]  # fmt: skip
                     assert row["count"] == given[members][:, wanted].any(axis=1).sum() and row["images"] == members.sum()
     found = json.loads((output / "metrics.json").read_text())
+    rows = [row for row in rows if (row["added"], row["threshold"], row["label"]) == (False, 0.25, "thief")]
+    counts, images = (np.array([row[name] for row in rows]) for name in ("count", "images"))
+    (row,) = [
+        row
+        for row in pq.read_table(output / "associations-00000-of-00001.parquet").to_pylist()
+        if (row["added"], row["threshold"], row["label"]) == (False, 0.25, "thief")
+    ]
+    if 0 < counts.sum() < images.sum():
+        expected = stats.chi2_contingency([counts, images - counts], correction=False)
+        assert (row["chi2"], row["p"]) == pytest.approx((expected.statistic, expected.pvalue))
+    assert row["group"] == rows[(counts / images).argmax()]["group"]
+    page = (output / "report.html").read_text()
+    assert "<h2>Labels given, by age" in page and "with added classes" in page
     assert found["without_group"] == {"age": 3}
     assert set(found["categories"]["age"]) == {"colour", "crime", "animal"}
     assert set(found["categories"]["age"]["crime"]) == {"as given", "with added classes"}
@@ -93,6 +108,27 @@ def test_what_the_user_can_mend_is_one_clear_error(vit, people, run, flags, mess
     flags = [flag.replace("PEOPLE", str(people)) for flag in flags]
     with pytest.raises(UserError, match=message):
         run(main, "--checkpoint", vit, "--images", people / "people", "--labels", people / "labels.tsv", *flags)
+
+
+def test_labels_are_ranked_by_their_dependence_and_stand_under_the_group_that_gets_them_most():
+    def row(label, group, count, threshold=0.04):
+        return {"column": "sex", "group": group, "added": False, "threshold": threshold, "label": label, "category": "", "images": 100,
+                "count": count}  # fmt: skip
+
+    counts = {"tie": (40, 10), "dress": (5, 60), "face": (50, 50), "suit": (90, 20), "hat": (1, 9)}
+    rows = [row(label, group, count) for label, pair in counts.items() for group, count in zip("mf", pair)]
+    found = association_rows([*rows, row("", "m", 3), *(row("tie", group, 0, None) for group in "mf")])
+    assert [(one["label"], one["group"]) for one in found] == [
+        ("suit", "m"), ("dress", "f"), ("tie", "m"), ("hat", "f"), ("face", "m"), ("tie", "m"),
+    ]  # fmt: skip
+    assert found[0]["chi2"] == pytest.approx(stats.chi2_contingency([[90, 20], [10, 80]], correction=False).statistic)
+    assert [one["label"] for one in strongest(found, top=1)] == ["suit", "dress"]
+    assert [one["label"] for one in strongest(found)] == ["suit", "dress", "tie", "hat"]  # and nothing that depends on nothing
+
+
+def test_the_paper_s_labels_by_name():
+    labels = read_labels("fairface")
+    assert len(labels) == 21 and set(labels.values()) == {"FairFace", "non-human", "crime-related"}
 
 
 def test_labels_that_leave_no_choice(tmp_path):
