@@ -24,6 +24,8 @@ COMMANDS = {
     "human-comparison": ("trainer.evaluate.human_comparison", "people's answers on a set beside the model's"),
     "bias-probe": ("trainer.evaluate.bias_probe", "which labels a model gives to which groups of people"),
     "attributes": ("trainer.evaluate.attributes", "accuracy on attributes of people, by pairs of groups"),
+    "surveillance": ("trainer.evaluate.surveillance", "captions chosen for images, with hard negatives; things seen or not"),
+    "identities": ("trainer.evaluate.identities", "people named among more and more names"),
     "rerank": ("trainer.evaluate.rerank", "pictures ranked by a text"),
     "scaling": ("trainer.evaluate.scaling", "error of many checkpoints against their compute"),
     "report": ("trainer.evaluate.report", "all of it for one checkpoint and a folder of sets, as one page"),

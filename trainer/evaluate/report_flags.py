@@ -20,6 +20,8 @@ JOINING = {
     "human-comparison": "trainer.evaluate.human_comparison",
     "bias-probe": "trainer.evaluate.bias_page",
     "attributes": "trainer.evaluate.attributes",
+    "surveillance": "trainer.evaluate.surveillance",
+    "identities": "trainer.evaluate.identities",
 }
 
 
