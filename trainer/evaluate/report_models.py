@@ -144,7 +144,10 @@ def _suites(compared: Mapping[str, Any]) -> list[Section]:
                         short(model), (flops[model] / 1e9, 100 * mean), xytext=(5, 5), textcoords="offset points", fontsize=8
                     )
             axes.set_xscale("log")
-            axes.margins(x=0.25)
+            places = sorted({flops[model] / 1e9 for model in flops})
+            axes.set_xticks(places, [f"{place:.3g}" for place in places], rotation=30)
+            axes.minorticks_off()  # labels of its own would overlap over less than a decade
+            axes.margins(x=0.25, y=0.2)
             axes.set_xlabel("forward pass, GFLOP an image (two for a multiplication with its addition)")
             axes.set_ylabel("mean probe score, per cent")
             axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8)
