@@ -19,8 +19,9 @@ venv: .venv/installed
 demo: venv
 	$(BIN)/python -m pipelines.demo --output $(DEMO_OUTPUT)
 
+# Three at once on two cores: many tests wait for processes of their own. In the order of files, which starts the long ones first.
 test: venv
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: venv
 	$(BIN)/python -m ruff check .

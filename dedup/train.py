@@ -23,6 +23,7 @@ from dedup.images import Pool, parts_of_folder, parts_of_shards
 from dedup.loss import entropy_loss, info_nce
 from dedup.model import build
 from learning import checkpoint
+from learning.interrupt import Interrupt
 from wit_builder import files
 from wit_builder.errors import UserError
 from wit_builder.outputs import Output
@@ -108,7 +109,7 @@ def train(settings: TrainSettings) -> dict[str, Any]:
     started = last_saved = time.monotonic()
     total = settings.steps or settings.minutes * 60
     unit = "step" if settings.steps else "s"
-    with progress("training", total, unit) as line:
+    with progress("training", total, unit) as line, Interrupt() as stop:
         for images, next_position in pool.batches(settings.batch_size, **position):
             now = spent + time.monotonic() - started
             done = step / settings.steps if settings.steps else now / (settings.minutes * 60)
@@ -141,9 +142,11 @@ def train(settings: TrainSettings) -> dict[str, Any]:
                 with open(output.file(LOG), "a") as log:
                     log.write(json.dumps({"step": step, "loss": round(value, 5), "accuracy": round(float(accuracy), 5)}) + "\n")
             line.update(1 if settings.steps else max(0.0, min(spent + time.monotonic() - started, total) - line.n))
-            if time.monotonic() - last_saved > settings.save_minutes * 60:
+            if stop.asked or time.monotonic() - last_saved > settings.save_minutes * 60:
                 last_saved = time.monotonic()
                 _save_state(output.file(STATE), model, optimiser, step, spent + last_saved - started, position)
+                if stop.asked:
+                    raise KeyboardInterrupt
 
     # --- Calibration and the end
     model.eval()

@@ -14,6 +14,7 @@ from learning import ranks as processes
 from learning.checkpoint import load as load_checkpoint
 from learning.checkpoint import save
 from learning.checkpoints import Checkpoints
+from learning.interrupt import Interrupt
 from learning.state import flatten, random_state, set_random_state, unflatten
 from trainer import log as logs
 from trainer.config import TrainConfig
@@ -158,43 +159,47 @@ def _train(config: TrainConfig, ranks: processes.Ranks, resume: str, dry_run: bo
     step = first_step - 1
     source = batches(chunks, first_step, workers, pin=device.type == "cuda")
     try:
-        for step in range(first_step, plan.steps):
-            # A batch: this rank's share of it, in chunks.
-            asked = time.perf_counter()
-            batch = next(source)
-            log.waited(time.perf_counter() - asked)
-            for chunk in batch:
-                log.dropped(chunk.drops)
-            on_device = [to_device(chunk, device, trim=not config.compile) for chunk in batch]
+        with Interrupt(ranks.count == 1) as stop:
+            for step in range(first_step, plan.steps):
+                # A batch: this rank's share of it, in chunks.
+                asked = time.perf_counter()
+                batch = next(source)
+                log.waited(time.perf_counter() - asked)
+                for chunk in batch:
+                    log.dropped(chunk.drops)
+                on_device = [to_device(chunk, device, trim=not config.compile) for chunk in batch]
 
-            # Gradients of the whole batch, summed over ranks.
-            optimiser.zero_grad(set_to_none=True)
-            if predictive:
-                loss = predictive_gradients(model, on_device, ranks, autocast, scaler)
-            else:
-                loss = contrastive_gradients(model, on_device, loss_of, autocast, scaler)
-            processes.add_up([parameter.grad for parameter in parameters if parameter.grad is not None] + [loss], ranks)
+                # Gradients of the whole batch, summed over ranks.
+                optimiser.zero_grad(set_to_none=True)
+                if predictive:
+                    loss = predictive_gradients(model, on_device, ranks, autocast, scaler)
+                else:
+                    loss = contrastive_gradients(model, on_device, loss_of, autocast, scaler)
+                processes.add_up([parameter.grad for parameter in parameters if parameter.grad is not None] + [loss], ranks)
 
-            # Update.
-            rate = warm_up_cosine(step, plan.steps, warm_up, config.peak_rate())
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-            scaler.unscale_(optimiser)
-            norm = gradient_norm(parameters)
-            if config.clip_norm:
-                torch.nn.utils.clip_grads_with_norm_(parameters, config.clip_norm, norm)
-            scaler.step(optimiser)
-            scaler.update()
-            if not predictive:
-                with torch.no_grad():
-                    model.logit_scale.clamp_(max=MAX_LOGIT_SCALE)
+                # Update.
+                rate = warm_up_cosine(step, plan.steps, warm_up, config.peak_rate())
+                for group in optimiser.param_groups:
+                    group["lr"] = rate
+                scaler.unscale_(optimiser)
+                norm = gradient_norm(parameters)
+                if config.clip_norm:
+                    torch.nn.utils.clip_grads_with_norm_(parameters, config.clip_norm, norm)
+                scaler.step(optimiser)
+                scaler.update()
+                if not predictive:
+                    with torch.no_grad():
+                        model.logit_scale.clamp_(max=MAX_LOGIT_SCALE)
 
-            # Log, and keep what was learned.
-            due = ranks.first and checkpoints.due(step + 1)
-            if log.step(step, rate, loss, norm, None if predictive else model.logit_scale.exp()) or due or step + 1 == plan.steps:
-                log.fetch()
-            if due and step + 1 < plan.steps:
-                last_good = checkpoints.save(step + 1, *state())
+                # Log, and keep what was learned.
+                due = ranks.first and (checkpoints.due(step + 1) or stop.asked)
+                if log.step(step, rate, loss, norm, None if predictive else model.logit_scale.exp()) or due or step + 1 == plan.steps:
+                    log.fetch()
+                if due and step + 1 < plan.steps:
+                    last_good = checkpoints.save(step + 1, *state())
+                    if stop.asked:
+                        say(f"saved: {last_good}")
+                        raise KeyboardInterrupt
     except logs.NotFinite as error:
         raise logs.not_finite(error.step, last_good) from error
     finally:

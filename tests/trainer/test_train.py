@@ -95,6 +95,16 @@ def test_killed_and_resumed_equals_undisturbed_bit_for_bit(plain, shards, small_
     assert not (output / "model.safetensors").exists()
     with pytest.raises(UserError, match="already"):
         train(config(shards, small_model, output))
+    # Again, and Ctrl-C: the step under way is finished and kept.
+    process = run([*arguments, "--resume", "auto", "--checkpoint-steps", "0"])
+    before = metrics(output)[-1][0]
+    while metrics(output)[-1][0] <= before and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and "saved: " in said and "Traceback" not in said
+    last = max(path.name for path in (output / "checkpoints").glob("step-*.safetensors"))
+    assert last == f"step-{metrics(output)[-1][0] + 1:09d}.safetensors"
     said = finished(run([*arguments, "--resume", "auto"]))
     assert "resumed after step" in said
     assert metrics(output) == metrics(plain)
