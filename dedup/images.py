@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -55,11 +54,7 @@ def find_images(folder: str) -> list[str]:
     """
     if not files.is_folder(folder):
         raise UserError("no such folder", where=folder, fix="give a folder of images")
-    if files.is_remote(folder):
-        found = files.match(files.join(folder, "**"))
-    else:
-        found = [os.path.join(base, name) for base, _, names in os.walk(folder) for name in names]
-    found = sorted(path for path in found if path.lower().endswith(IMAGE_SUFFIXES))
+    found = [path for path in files.below(folder) if path.lower().endswith(IMAGE_SUFFIXES)]
     if not found:
         raise UserError("no images there", where=folder, fix=f"their names must end in one of {' '.join(IMAGE_SUFFIXES)}")
     return found

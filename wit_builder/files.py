@@ -169,6 +169,13 @@ def match(pattern: str) -> list[str]:
     return sorted(files)
 
 
+def below(folder: str) -> list[str]:
+    """All files in a folder, at any depth, hidden ones too, sorted."""
+    if is_remote(folder):
+        return match(folder.rstrip("/") + "/**")
+    return sorted(os.path.join(parent, name) for parent, _, names in os.walk(folder) for name in names)
+
+
 def match_all(patterns: list[str], *, what: str) -> list[str]:
     """Files of several patterns, sorted and without repeats.
 
@@ -182,15 +189,6 @@ def match_all(patterns: list[str], *, what: str) -> list[str]:
             raise UserError(f"no {what} there", where=pattern, fix="check the path or the pattern")
         found.update(files)
     return sorted(found)
-
-
-def holds_only(folder: str, name: str) -> bool:
-    """Whether the only file in a folder, at any depth, is the one of that name directly in it."""
-    if is_remote(folder):
-        found = [entry.path for entry in _beam().match([folder.rstrip("/") + "/**"])[0].metadata_list]
-    else:
-        found = [os.path.join(parent, one) for parent, _, names in os.walk(folder) for one in names]
-    return found == [join(folder, name)]
 
 
 def open_read(path: str) -> BinaryIO:
@@ -274,11 +272,9 @@ def replace(source: str, target: str) -> None:
 def remove(path: str) -> None:
     """Remove a file or a folder with all in it; nothing happens where it is not there."""
     if is_remote(path):
-        filesystem = _beam(path)
-        present = [entry.path for entry in filesystem.match([path])[0].metadata_list]
-        present += [entry.path for entry in filesystem.match([path.rstrip("/") + "/**"])[0].metadata_list]
+        present = [*([path] if exists(path) else []), *below(path)]
         if present:
-            filesystem.delete(sorted(set(present)))
+            _beam(path).delete(present)
     elif os.path.isdir(path):
         shutil.rmtree(path, ignore_errors=True)
     elif os.path.lexists(path):

@@ -82,7 +82,7 @@ class Output:
                 different = [key for key in identity if found.get(key) != identity[key]]
                 if may_grow and different == ["inputs"]:
                     break
-                if different and name == RUN and files.holds_only(self.path, RUN):
+                if different and name == RUN and files.below(self.path) == [self.file(RUN)]:
                     break  # that run ended before it made anything
                 if different:
                     raise UserError(

@@ -87,6 +87,16 @@ def test_outputs_and_tables(root):
         Output(output.path, "stage", {"cap": 4}, []).begin()
 
 
+def test_a_run_that_made_nothing_keeps_no_folder(root):
+    assert Output(files.join(root, "out"), "stage", {"size": 3}, []).begin()
+    output = Output(files.join(root, "out"), "stage", {"size": 4}, [])
+    assert output.begin()
+    assert files.read_json(output.file("run.json"))["parameters"] == {"size": 4}
+    files.write_bytes(files.join(output.work, "spill", "0.bin"), b"hours of work")
+    with pytest.raises(UserError, match="another run's output"):
+        Output(files.join(root, "out"), "stage", {"size": 5}, []).begin()
+
+
 def test_names_below_a_root():
     assert files.relative_name("s3://b/in/x/a.warc", "s3://b/in") == "x/a.warc"
     assert files.relative_name("/data/in/x/a.warc", "/data/in") == "x/a.warc"

@@ -23,16 +23,6 @@ def test_whole_output_is_left_alone_and_others_are_refused(tmp_path):
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_a_run_that_made_nothing_keeps_no_folder(tmp_path):
-    assert Output(str(tmp_path / "out"), "stage", {"size": 3}, []).begin()
-    assert Output(str(tmp_path / "out"), "stage", {"size": 4}, []).begin()
-    assert json.loads((tmp_path / "out" / "run.json").read_bytes())["parameters"] == {"size": 4}
-    (tmp_path / "out" / ".work" / "spill").mkdir(parents=True)
-    (tmp_path / "out" / ".work" / "spill" / "0.bin").write_bytes(b"hours of work")
-    with pytest.raises(UserError, match="another run's output"):
-        Output(str(tmp_path / "out"), "stage", {"size": 5}, []).begin()
-
-
 def test_folder_with_strange_files_is_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(UserError, match="not empty"):

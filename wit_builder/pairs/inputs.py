@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import re
 import zlib
 from collections.abc import Iterable, Sequence
@@ -85,11 +84,7 @@ def _check(source: Source) -> None:
 
 def _expand(pattern: str, prefix: str | None) -> Iterable[tuple[str, str]]:
     if not pattern.endswith("*") and files.is_folder(pattern):
-        if files.is_remote(pattern):
-            below = files.match(files.join(pattern, "**"))
-        else:
-            below = [os.path.join(folder, name) for folder, _, names in os.walk(pattern) for name in names]
-        wanted = [path for path in below if _is_readable(path)]
+        wanted = [path for path in files.below(pattern) if _is_readable(path)]
         if not wanted:
             raise UserError("no WARC, WAT or HTML files in this folder", where=pattern, fix="check the path")
         yield from ((path, files.relative_name(path, pattern)) for path in wanted)
@@ -121,7 +116,7 @@ def _paths(path: str, prefix: str | None) -> Iterable[tuple[str, str]]:
     for line in lines:
         if not _is_readable(line):
             raise UserError(f"lists {line}, neither an archive (.warc, .wat) nor a page", where=path, fix="take warc.paths or wat.paths")
-        yield root.rstrip("/") + "/" + line if files.is_remote(root) else os.path.join(root, line), line
+        yield files.join(root, line), line
 
 
 def make_tasks(sources: Sequence[Source]) -> list[Task]:
