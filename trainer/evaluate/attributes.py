@@ -186,9 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made.add_argument("--template", action="append", default=[], metavar="TEXT", help="with {} for the name (default: a photo of a {}.)")
     flags = made.parse_args(arguments)
 
-    for template in flags.template:
-        if "{}" not in template:
-            raise UserError(f"{template!r} has no {{}} for the name", where="--template")
+    prompts.check_templates(flags.template, "name")
     if len(set(flags.by)) < len(flags.by) or len(set(flags.attribute)) < len(flags.attribute):
         raise UserError("a column is given twice", where="--attribute, --by")
     opened: EvaluationSet = open_pictures(flags.images, "images")

@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     shared.add_model_flags(made)
     made.add_argument("--images", required=True, metavar="DIR", help="an evaluation set, or a folder of pictures")
-    made.add_argument("--split", default="test", choices=["train", "validation", "test"], help="default: test")
+    shared.add_split_flag(made)
     made.add_argument("--labels", required=True, metavar="FILE", help="lines LABEL or LABEL<tab>CATEGORY; or fairface, the paper's")
     made.add_argument("--group", action="append", required=True, metavar="COLUMN", help="column that groups the images; repeat")
     made.add_argument("--table", default="", metavar="FILE", help="CSV or Parquet with eval_key and the columns (default: KEY.json)")
@@ -132,9 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for threshold in flags.threshold:
         if not 0 < threshold <= 1:
             raise UserError(f"{threshold} is no probability above 0", where="--threshold", fix="the paper uses 0.005 and 0.04")
-    for template in flags.template:
-        if "{}" not in template:
-            raise UserError(f"{template!r} has no {{}} for the label", where="--template")
+    prompts.check_templates(flags.template, "label")
     opened = open_pictures(flags.images, "images")
     encoder = shared.encoder_of(flags)
     templates = flags.template or list(prompts.SINGLE)

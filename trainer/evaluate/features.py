@@ -13,7 +13,7 @@ import os
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -168,12 +168,22 @@ def extract(encoder: Encoder, evaluation_set: EvaluationSet, split: str, cache: 
     """
     stamp = (FORMAT, encoder.identity, evaluation_set.fingerprint(split, times=True), evaluation_set.name, split)
     folder = os.path.join(cache, f"images-{hash64(*map(str, stamp)):016x}")
+    return cached(folder, lambda made: _extract_to(made, encoder, evaluation_set, split, threads or available_cores()))
+
+
+def cached(folder: str, make: Callable[[str], None]) -> Features:
+    """Features that stand in a folder of the cache.
+
+    Args:
+      folder: where they are, or come to be.
+      make: writes them into the folder it is given, which is renamed when it is whole.
+    """
     if not os.path.isdir(folder):
         _remove_abandoned(folder)
         temporary = f"{folder}.tmp-{uuid.uuid4().hex[:12]}"
         os.makedirs(temporary)
         try:
-            _extract_to(temporary, encoder, evaluation_set, split, threads or available_cores())
+            make(temporary)
             if os.path.isdir(folder):  # another process was faster
                 return load(folder)
             os.rename(temporary, folder)

@@ -51,6 +51,11 @@ def add_set_flag(made: argparse.ArgumentParser) -> None:
     made.add_argument("--eval", required=True, nargs="+", action="extend", metavar="NAME=DIR", help="evaluation sets (docs/evaluation.md)")
 
 
+def add_split_flag(made: argparse.ArgumentParser) -> None:
+    """`--split`, by default the test images."""
+    made.add_argument("--split", default="test", choices=["train", "validation", "test"], help="default: test")
+
+
 def default_cache() -> str:
     return os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"), "webimagetext")
 

@@ -7,7 +7,6 @@ image of any of the set's splits (docs/data-formats.md), and `embedding`, a list
 from __future__ import annotations
 
 import os
-import uuid
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,7 @@ import pyarrow.compute as pc
 import torch
 
 from trainer.evaluate.encoder import Encoder
-from trainer.evaluate.features import FORMAT, ROWS, ROWS_AT_A_TIME, Features, example_row, extract, load
+from trainer.evaluate.features import FORMAT, ROWS, ROWS_AT_A_TIME, Features, cached, example_row, extract
 from wit_builder import files, tables
 from wit_builder.errors import UserError
 from wit_builder.evalsets import EvaluationSet, Skipped
@@ -73,17 +72,7 @@ def split_features(source: Source, opened: EvaluationSet, split: str, cache: str
         return extract(source, opened, split, cache, threads)
     stamp = (FORMAT, "given", source.digests[opened.name], opened.fingerprint(split, times=True), opened.name, split)
     folder = os.path.join(cache, f"given-{hash64(*map(str, stamp)):016x}")
-    if not os.path.isdir(folder):
-        temporary = f"{folder}.tmp-{uuid.uuid4().hex[:12]}"
-        os.makedirs(temporary)
-        try:
-            _gather(temporary, source.paths[opened.name], opened, split)
-            if os.path.isdir(folder):  # another process was faster
-                return load(folder)
-            os.rename(temporary, folder)
-        finally:
-            files.remove(temporary)
-    return load(folder)
+    return cached(folder, lambda made: _gather(made, source.paths[opened.name], opened, split))
 
 
 def _gather(folder: str, path: str, opened: EvaluationSet, split: str) -> None:

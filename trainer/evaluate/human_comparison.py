@@ -175,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shared.add_set_flag(made)
     add_prompt_flags(made)
     made.add_argument("--answers", required=True, metavar="FILE", help="CSV or Parquet: person, eval_key, answer, and perhaps shots")
-    made.add_argument("--split", default="test", choices=["train", "validation", "test"], help="default: test")
+    shared.add_split_flag(made)
     flags = made.parse_args(arguments)
 
     sets = shared.sets_of(flags)

@@ -67,9 +67,7 @@ def prompting_of(flags: argparse.Namespace, sets: Sequence[EvaluationSet]) -> Pr
     Raises:
       UserError: where a set has fewer than two classes, no template file, or names in a file match no class.
     """
-    for template in flags.template:
-        if "{}" not in template:
-            raise UserError(f"{template!r} has no {{}} for the class", where="--template", fix="for instance 'a photo of a {}.'")
+    prompts.check_templates(flags.template, "class")
     names = {opened.name for opened in sets}
     for name in flags.quoted:
         if name not in names:

@@ -30,6 +30,13 @@ NAMED = {"bare": BARE, "single": SINGLE, "ensemble": ENSEMBLE}
 OF_THE_SET = "set"
 
 
+def check_templates(templates: Sequence[str], what: str) -> None:
+    """Raises UserError where a template has no `{}`, the place of `what`."""
+    for template in templates:
+        if "{}" not in template:
+            raise UserError(f"{template!r} has no {{}} for the {what}", where="--template", fix="for instance 'a photo of a {}.'")
+
+
 def with_kind(templates: Sequence[str], kind: str) -> list[str]:
     """Templates that also name the kind of thing: "a photo of a {}, a type of pet."."""
     return [f"{template.removesuffix('.')}, a type of {kind}." for template in templates]

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     shared.add_model_flags(made)
     made.add_argument("--images", required=True, metavar="DIR", help="a folder of pictures, or an evaluation set")
-    made.add_argument("--split", default="test", choices=["train", "validation", "test"], help="default: test")
+    shared.add_split_flag(made)
     made.add_argument("--text", action="append", required=True, metavar="TEXT", help="what they should show; repeat for more rankings")
     made.add_argument("--top", type=shared.positive, default=1000, metavar="N", help="pictures in a ranking (default: 1000)")
     flags = made.parse_args(arguments)

@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     shared.add_model_flags(made)
     shared.add_set_flag(made)
-    made.add_argument("--split", default="test", choices=["train", "validation", "test"], help="default: test")
+    shared.add_split_flag(made)
     made.add_argument("--prefix", default="", metavar="TEXT", help="put before every caption (the paper: 'a photo of ')")
     flags = made.parse_args(arguments)
 

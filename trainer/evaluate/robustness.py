@@ -8,8 +8,6 @@ the classes that one stands for, and classes that no one stands for are left out
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +24,7 @@ from trainer.evaluate.linear_probe import probe_data
 from trainer.evaluate.probe import Labelled
 from trainer.evaluate.prompting import add_prompt_flags, prompting_of
 from trainer.evaluate.robustness_page import robustness_sections
+from trainer.evaluate.row_files import read_rows
 from trainer.evaluate.scoring import Linear
 from wit_builder import files
 from wit_builder.errors import UserError
@@ -34,15 +33,15 @@ from wit_builder.report import render
 
 
 def read_baselines(path: str) -> dict[str, Line]:
-    """Baseline lines in logit space by set, from CSV with columns set, reference, shifted (accuracies of standard models in 0…1,
+    """Baseline lines in logit space by set, from CSV or Parquet with columns set, reference, shifted (accuracies of standard models in 0…1,
     a line is fitted through each set's) or set, slope, intercept.
 
     Raises:
       UserError: where it is neither, or a set has fewer than two points.
     """
-    rows = list(csv.DictReader(io.StringIO(files.read_bytes(path).decode("utf-8", "replace"))))
-    columns = set(rows[0]) if rows else set()
     fix = "columns: set, reference, shifted (accuracies in 0…1), or set, slope, intercept"
+    rows, names = read_rows(path, (), fix)
+    columns = set(names) if rows else set()
     try:
         if {"set", "slope", "intercept"} <= columns:
             return {row["set"]: Line(float(row["slope"]), float(row["intercept"]), 1.0) for row in rows}

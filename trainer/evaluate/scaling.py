@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +14,7 @@ from trainer.evaluate.features import extract, labelled
 from trainer.evaluate.fits import Line, scaling_fit
 from trainer.evaluate.probe import main_score
 from trainer.evaluate.prompting import add_prompt_flags, prompting_of
+from trainer.evaluate.row_files import read_rows
 from trainer.evaluate.zero_shot import zero_shot
 from wit_builder import files
 from wit_builder.errors import UserError
@@ -41,16 +40,17 @@ def training_flops(encoder: Encoder, path: str) -> float:
 
 
 def read_compute(path: str, checkpoints: Sequence[str]) -> dict[str, float]:
-    """Compute of each checkpoint, in any one unit, from CSV with columns checkpoint, compute.
+    """Compute of each checkpoint, in any one unit, from CSV or Parquet with columns checkpoint, compute.
 
     Raises:
       UserError: where a checkpoint is missing or a number is not above zero.
     """
-    rows = list(csv.DictReader(io.StringIO(files.read_bytes(path).decode("utf-8", "replace"))))
+    fix = "CSV or Parquet with columns checkpoint, compute"
+    rows, _ = read_rows(path, (), fix)
     try:
         known = {row["checkpoint"]: float(row["compute"]) for row in rows}
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError("not a table of compute", where=path, fix="CSV with columns checkpoint, compute") from error
+        raise UserError("not a table of compute", where=path, fix=fix) from error
     for checkpoint in checkpoints:
         if not known.get(checkpoint, 0) > 0:
             raise UserError(f"no compute above zero for {checkpoint}", where=path, fix="one row for each --checkpoint, named as there")

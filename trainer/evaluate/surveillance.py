@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     shared.add_model_flags(made)
     made.add_argument("--images", required=True, metavar="DIR", help="an evaluation set, or a folder of pictures")
-    made.add_argument("--split", default="test", choices=["train", "validation", "test"], help="default: test")
+    shared.add_split_flag(made)
     made.add_argument("--candidates", default="", metavar="FILE", help="CSV or Parquet: eval_key, caption, kind (right, wrong, close)")
     made.add_argument("--pairs", default="", metavar="FILE", help="CSV or Parquet: eval_key, feature, present, absent, there (yes, no)")
     flags = made.parse_args(arguments)

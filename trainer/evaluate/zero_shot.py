@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shared.add_model_flags(made)
     shared.add_set_flag(made)
     add_prompt_flags(made)
-    made.add_argument("--split", default="test", choices=["train", "validation", "test"], help="default: test")
+    shared.add_split_flag(made)
     made.add_argument("--compare-prompts", action="store_true", help="also classify with bare, single and ensemble")
     flags = made.parse_args(arguments)
 
