@@ -23,6 +23,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import certifi
@@ -30,6 +31,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
+
+from wit_builder.images import DRAFT_MARGIN, ImageRules, encode_image, geometry
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = ((1024, 768), (800, 600), (1200, 800), (1024, 1024), (768, 1024), (1280, 853), (640, 853), (900, 1200), (700, 700))
@@ -107,6 +110,27 @@ def make_world(folder: Path, images: int) -> None:
     (folder / "roots.pem").write_text(certifi.contents() + (folder / "cert.pem").read_text())
 
 
+def image_work(folder: Path) -> str:
+    """CPU time of one core for the image work alone, which no client can save: decoding, and all of it."""
+    rules = ImageRules(image_size=256, resize_mode="center_crop", quality=95)
+    pictures = [path.read_bytes() for path in sorted(folder.glob("*.jpg"))]
+
+    def decode(data: bytes) -> None:
+        with Image.open(io.BytesIO(data)) as image:
+            scaled = geometry(*image.size, rules).scaled
+            image.draft(None, tuple(int(side * DRAFT_MARGIN + 0.5) for side in scaled))
+            image.load()
+
+    def milliseconds(work: Callable[[bytes], object]) -> float:
+        started = time.process_time()
+        for data in pictures:
+            work(data)
+        return (time.process_time() - started) / len(pictures) * 1e3
+
+    decoding, whole = milliseconds(decode), milliseconds(lambda data: encode_image(data, rules))
+    return f"image work alone: {whole:.1f} CPU ms an image, {decoding:.1f} of it decoding"
+
+
 def tree_memory(root: int) -> tuple[int, int]:
     """Resident memory of a process and all below it, in bytes: summed, and with shared pages shared out (PSS)."""
     children: dict[int, list[int]] = {}
@@ -172,6 +196,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_world(folder, flags.images)
+        print(image_work(folder), flush=True)
         server = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.download", "--serve", str(folder)], cwd=ROOT, stdout=subprocess.PIPE, text=True
         )

@@ -50,7 +50,7 @@ ASSUMPTIONS = (
     # Query list.
     Assumption("wikipedia_bytes", 95e9, "bytes of XML", "English Wikipedia, pages-articles"),
     Assumption("wikipedia_ratio", 4, "bytes of XML a byte of bz2", "the sample dump of the tests"),
-    Assumption("xml_rate", 3.3e6, "bytes of XML a core-second", f"{_MEASURED}, Query list"),
+    Assumption("xml_rate", 3.2e6, "bytes of XML a core-second", f"{_MEASURED}, Query list"),
     Assumption("xml_shuffle", 0.35, "bytes spilled a byte of XML", f"{_MEASURED}, Estimates"),
     Assumption("query_bytes", 0.051, "bytes of lists and counts a byte of XML", f"{_MEASURED}, Estimates"),
     # Pairs.
@@ -58,11 +58,11 @@ ASSUMPTIONS = (
     Assumption("link_shuffle", 163, "bytes spilled a link", f"{_MEASURED}, Estimates"),
     Assumption("pair_bytes", 86, "bytes a pair, stored", f"{_MEASURED}, Estimates"),
     # Balanced pairs.
-    Assumption("balance_seconds", 12.7e-6, "core-seconds a pair of the pool", f"{_MEASURED}, Balancing"),
-    Assumption("balance_shuffle", 92, "bytes spilled a pair of the pool", f"{_MEASURED}, Balancing"),
+    Assumption("balance_seconds", 5.5e-6, "core-seconds a pair of the pool", f"{_MEASURED}, Balancing"),
+    Assumption("balance_shuffle", 63, "bytes spilled a pair of the pool", f"{_MEASURED}, Balancing"),
     Assumption("balanced_bytes", 108, "bytes a balanced pair, stored", f"{_MEASURED}, Estimates: 22 more than before"),
     # Shards.
-    Assumption("image_seconds", 0.0103, "core-seconds an image", f"{_MEASURED}, Download"),
+    Assumption("image_seconds", 0.0095, "core-seconds an image", f"{_MEASURED}, Download: https"),
     Assumption("web_image_bytes", 114e3, "bytes an image on the web", f"{_MEASURED}, Download: the benchmark's images"),
     Assumption("request_bytes", 2000, "bytes sent a request", "assumed: TLS handshake, headers, acknowledgements"),
     Assumption("stored_image_bytes", 20e3, "bytes an image, stored", "published for images of 256 pixels"),
