@@ -27,6 +27,7 @@ COMMANDS = {
     "surveillance": ("trainer.evaluate.surveillance", "captions chosen for images, with hard negatives; things seen or not"),
     "identities": ("trainer.evaluate.identities", "people named among more and more names"),
     "rerank": ("trainer.evaluate.rerank", "pictures ranked by a text"),
+    "search": ("trainer.commands.search", "pictures, shards or videos looked through by texts and pictures"),
     "scaling": ("trainer.evaluate.scaling", "error of many checkpoints against their compute"),
     "report": ("trainer.evaluate.report", "all of it for one checkpoint and a folder of sets, as one page"),
 }

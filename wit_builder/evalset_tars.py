@@ -38,6 +38,7 @@ class Example:
       captions: texts that describe the image, for retrieval.
       clip: names the video that this frame belongs to; empty for an image of its own.
       columns: what KEY.json says, scalars only.
+      offset: where the image's bytes stand in its tar, in bytes; -1 for a file of its own.
     """
 
     eval_key: str
@@ -47,6 +48,7 @@ class Example:
     captions: tuple[str, ...] = ()
     clip: str = ""
     columns: Mapping[str, Any] = field(default_factory=dict)
+    offset: int = -1
 
 
 class Skipped:
@@ -92,22 +94,22 @@ def read_tar(path: str, tar_key: str, classes: int | None, skipped: Skipped) -> 
       skipped: what could not be used.
     """
     seen: set[str] = set()
-    for key, parts in _samples(path, tar_key, skipped):
+    for key, parts, offsets in _samples(path, tar_key, skipped):
         eval_key = f"{tar_key}/{safe_name(key)}"
         if eval_key in seen:
             skipped.add("repeated key", eval_key)
             continue
         seen.add(eval_key)
-        made = _example(eval_key, parts, classes)
+        made = _example(eval_key, parts, offsets, classes)
         if isinstance(made, str):
             skipped.add(made, eval_key)
         else:
             yield made
 
 
-def _samples(path: str, tar_key: str, skipped: Skipped) -> Iterator[tuple[str, dict[str, bytes | None]]]:
-    """Runs of members with one key: suffix to bytes, None where the member is too large to read."""
-    current, parts = "", {}
+def _samples(path: str, tar_key: str, skipped: Skipped) -> Iterator[tuple[str, dict[str, bytes | None], dict[str, int]]]:
+    """Runs of members with one key: suffix to bytes, None where the member is too large to read; and suffix to place in the tar."""
+    current, parts, offsets = "", {}, {}
     with files.open_read(path) as stream:
         try:
             with tarfile.open(fileobj=stream, mode="r|", errors="surrogateescape") as tar:
@@ -119,17 +121,18 @@ def _samples(path: str, tar_key: str, skipped: Skipped) -> Iterator[tuple[str, d
                     key, suffix = named.group(1), named.group(2).lower()
                     if key != current:
                         if parts:
-                            yield current, parts
-                        current, parts = key, {}
+                            yield current, parts, offsets
+                        current, parts, offsets = key, {}, {}
                     limit = MAX_IMAGE_BYTES if suffix in IMAGE_SUFFIXES else MAX_OTHER_BYTES
                     if suffix not in parts:
+                        offsets[suffix] = member.offset_data
                         parts[suffix] = _payload(tar, member) if member.size <= limit else None
         except (tarfile.TarError, EOFError, ValueError, OverflowError, KeyError, IndexError):
             # tarfile lets some of a hostile header's errors through as they are.
             skipped.add("broken tar", tar_key)
             return
     if parts:
-        yield current, parts
+        yield current, parts, offsets
 
 
 def _payload(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
@@ -140,7 +143,7 @@ def _payload(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return data
 
 
-def _example(eval_key: str, parts: Mapping[str, bytes | None], classes: int | None) -> Example | str:
+def _example(eval_key: str, parts: Mapping[str, bytes | None], offsets: Mapping[str, int], classes: int | None) -> Example | str:
     """The example, or the reason why there is none."""
     suffix = next((suffix for suffix in IMAGE_SUFFIXES if suffix in parts), None)
     if suffix is None:
@@ -175,6 +178,7 @@ def _example(eval_key: str, parts: Mapping[str, bytes | None], classes: int | No
         tuple(line.strip() for line in captions if line.strip()),
         str(columns.get(CLIP_COLUMN, "")),
         columns,
+        offsets[suffix],
     )
 
 

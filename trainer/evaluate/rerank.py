@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from trainer.evaluate import flags as shared
 from trainer.evaluate.features import extract
+from trainer.evaluate.nearest import Nearest, rows_at_a_time
 from trainer.evaluate.thumbnails import thumbnails
 from wit_builder import files, tables
 from wit_builder.errors import UserError
@@ -33,15 +34,11 @@ def best_matches(texts: np.ndarray, images: np.ndarray, count: int) -> tuple[np.
       images: unit vectors, float32 [n, e]; read in chunks.
       count: k, or n where there are fewer.
     """
-    places = np.empty((len(texts), 0), np.int64)
-    cosines = np.empty((len(texts), 0), np.float32)
-    for start in range(0, len(images), CHUNK):
-        scores = texts @ np.asarray(images[start : start + CHUNK]).T
-        both = np.concatenate([cosines, scores], axis=1)
-        where = np.concatenate([places, np.broadcast_to(np.arange(start, start + scores.shape[1]), scores.shape)], axis=1)
-        order = np.argsort(-both, axis=1, kind="stable")[:, :count]
-        cosines, places = np.take_along_axis(both, order, axis=1), np.take_along_axis(where, order, axis=1)
-    return places, cosines
+    nearest = Nearest(texts, count)
+    step = rows_at_a_time(len(texts), CHUNK)
+    for start in range(0, len(images), step):
+        nearest.add(np.asarray(images[start : start + step]), start)
+    return np.stack(nearest.places), np.stack(nearest.cosines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

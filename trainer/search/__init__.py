@@ -1,0 +1,1 @@
+"""Text and image search over cached embeddings of shards, pictures and frames of videos."""
