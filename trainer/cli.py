@@ -28,6 +28,7 @@ COMMANDS = {
     "identities": ("trainer.evaluate.identities", "people named among more and more names"),
     "rerank": ("trainer.evaluate.rerank", "pictures ranked by a text"),
     "search": ("trainer.commands.search", "pictures, shards or videos looked through by texts and pictures"),
+    "visualize": ("trainer.evaluate.visualize", "pictures of what a model looks for: channels, neurons, layers, texts"),
     "scaling": ("trainer.evaluate.scaling", "error of many checkpoints against their compute"),
     "report": ("trainer.evaluate.report", "all of it for one checkpoint and a folder of sets, as one page"),
 }

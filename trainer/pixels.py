@@ -22,21 +22,23 @@ _COLOURS = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
 START = 0.01  # standard deviation of fresh coefficients
 
 
+def _noise(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:
+    """[n, …] of normal noise, each drawn from a seed of its own."""
+    return START * torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+
+
 class Fourier(nn.Module):
     """Pictures by their spectrum: frequency f weighs 1/f, as in photographs, in decorrelated colours.
 
     Args:
       height, width: pixels.
       seeds: one for each picture, n of them; a picture's start does not depend on the others.
-      contrast: of the start; 1 is nearly grey.
     """
 
-    def __init__(self, height: int, width: int, seeds: Sequence[int], contrast: float = 1.0) -> None:
+    def __init__(self, height: int, width: int, seeds: Sequence[int]) -> None:
         super().__init__()
-        shape = (3, height, width // 2 + 1, 2)
-        starts = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         self.height, self.width = height, width
-        self.spectrum = nn.Parameter(torch.stack(starts) * (START * contrast))  # [n, 3, h, w/2 + 1, 2]
+        self.spectrum = nn.Parameter(_noise((3, height, width // 2 + 1, 2), seeds))  # [n, 3, h, w/2 + 1, 2]
         frequency = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width))  # [h, w/2 + 1], cycles a pixel
         self.register_buffer("scale", 1 / frequency.clamp(min=1 / max(height, width)))
         colours = torch.tensor(_COLOURS)
@@ -52,10 +54,9 @@ class Fourier(nn.Module):
 class Plain(nn.Module):
     """Pictures by their pixels: logits of the values, independent of one another. Arguments are those of `Fourier`."""
 
-    def __init__(self, height: int, width: int, seeds: Sequence[int], contrast: float = 1.0) -> None:
+    def __init__(self, height: int, width: int, seeds: Sequence[int]) -> None:
         super().__init__()
-        starts = [torch.randn((3, height, width), generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-        self.logits = nn.Parameter(torch.stack(starts) * (START * contrast))  # [n, 3, h, w]
+        self.logits = nn.Parameter(_noise((3, height, width), seeds))  # [n, 3, h, w]
 
     def forward(self) -> Tensor:
         """Images [n, 3, h, w] in 0…1."""

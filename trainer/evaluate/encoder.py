@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -63,7 +63,8 @@ class Encoder:
         """Everything that its vectors depend on, for cache keys."""
         return f"{self.digest} {self.device.type} {self.precision}"
 
-    def _precision(self):
+    def autocast(self) -> AbstractContextManager:
+        """Context in which the model computes in `precision`."""
         if self.precision == "float32":
             return nullcontext()
         return torch.autocast(self.device.type, dtype=TYPES[self.precision])
@@ -72,7 +73,7 @@ class Encoder:
     def embed_images(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Features before the projection float32 [b, w], and unit vectors float32 [b, e], of uint8 [b, s, s, 3]."""
         images = self.loaded.preprocessing.to_tensor(pixels, self.device)  # [b, 3, s, s]
-        with self._precision():
+        with self.autocast():
             features = self.model.image_features(images)
             embedding = self.model.project_image(features)
         return features.float().cpu().numpy(), F.normalize(embedding.float(), dim=-1).cpu().numpy()
@@ -82,7 +83,7 @@ class Encoder:
         """Unit vectors float32 [b, e] of texts that are encoded together; one longer than the context is cut."""
         tokens = self.loaded.tokenize(texts)  # [b, context]
         end = int(tokens.argmax(dim=1).max())  # of the longest; padding beyond it does not matter
-        with self._precision():
+        with self.autocast():
             embedding = self.model.encode_text(tokens[:, : end + 1].to(self.device))
         return F.normalize(embedding.float(), dim=-1).cpu().numpy()
 

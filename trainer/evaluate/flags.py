@@ -13,8 +13,8 @@ from wit_builder.evalsets import EvaluationSet, parse_set_flags
 from wit_builder.outputs import Output
 
 
-def command_parser(name: str, description: str, example: str) -> argparse.ArgumentParser:
-    """Parser of `trainer NAME` with `--output`."""
+def command_parser(name: str, description: str, example: str, *, output: bool = True) -> argparse.ArgumentParser:
+    """Parser of `trainer NAME` with `--output`, which some commands can do without."""
     made = argparse.ArgumentParser(
         prog=f"trainer {name}",
         description=description,
@@ -22,12 +22,18 @@ def command_parser(name: str, description: str, example: str) -> argparse.Argume
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    made.add_argument("--output", required=True, metavar="DIR", help="folder for the results; must be new, empty, or of the same run")
+    what = "folder for the results; must be new, empty, or of the same run"
+    made.add_argument("--output", required=output, default="", metavar="DIR", help=what)
     return made
 
 
-def add_model_flags(made: argparse.ArgumentParser, *, many: bool = False, given: bool = False, optional: bool = False) -> None:
-    """Flags that say which model embeds, or which of `many`, and how; with `given`, features from elsewhere may stand in its place."""
+def add_model_flags(
+    made: argparse.ArgumentParser, *, many: bool = False, given: bool = False, optional: bool = False, embeds: bool = True
+) -> None:
+    """Flags that say which model embeds, or which of `many`, and how; with `given`, features from elsewhere may stand in its place.
+
+    Without `embeds` there are no pictures to read and no features to keep.
+    """
     what = "what trainer train wrote, or weights with --model"
     if many:
         made.add_argument("--checkpoints", required=True, nargs="+", metavar="FILE", help=what)
@@ -41,6 +47,9 @@ def add_model_flags(made: argparse.ArgumentParser, *, many: bool = False, given:
     made.add_argument("--tokenizer", default="", metavar="FILE", help="for those: OpenAI's merges, or a tokenizer.json")
     made.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 … (default: a GPU where there is one)")
     made.add_argument("--precision", default="auto", choices=["auto", *TYPES], help="default: bfloat16 on a GPU, float32 on a CPU")
+    if not embeds:
+        made.add_argument("--batch-size", type=positive, default=16, metavar="N", help="pictures made at a time (default: 16)")
+        return
     made.add_argument("--batch-size", type=positive, default=64, metavar="N", help="images embedded at a time (default: 64)")
     made.add_argument("--threads", type=positive, default=0, metavar="N", help="threads that decode pictures (default: all cores)")
     made.add_argument("--cache", default=default_cache(), metavar="DIR", help="where features and classifiers are kept (%(default)s)")
