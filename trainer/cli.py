@@ -26,6 +26,7 @@ COMMANDS = {
     "attributes": ("trainer.evaluate.attributes", "accuracy on attributes of people, by pairs of groups"),
     "surveillance": ("trainer.evaluate.surveillance", "captions chosen for images, with hard negatives; things seen or not"),
     "identities": ("trainer.evaluate.identities", "people named among more and more names"),
+    "geolocation": ("trainer.evaluate.geolocation", "where pictures were taken, by the nearest reference pictures"),
     "rerank": ("trainer.evaluate.rerank", "pictures ranked by a text"),
     "search": ("trainer.commands.search", "pictures, shards or videos looked through by texts and pictures"),
     "visualize": ("trainer.evaluate.visualize", "pictures of what a model looks for: channels, neurons, layers, texts"),

@@ -22,6 +22,7 @@ JOINING = {
     "attributes": "trainer.evaluate.attributes",
     "surveillance": "trainer.evaluate.surveillance",
     "identities": "trainer.evaluate.identities",
+    "geolocation": "trainer.evaluate.geolocation",
 }
 
 
