@@ -15,13 +15,15 @@ from pipelines.running import Running, parser, run
 from wit_builder import files, images
 from wit_builder.download import report
 from wit_builder.download.live import live_line, tell_total
-from wit_builder.download.plan import Folders, find_pairs, is_damaged, make_plan
+from wit_builder.download.plan import find_pairs, is_damaged, make_plan
+from wit_builder.download.planned import Folders
 from wit_builder.download.settings import FetchSettings, parse_host_map
 from wit_builder.download.summary import top_hosts
 from wit_builder.download.transforms import DownloadImages
-from wit_builder.download.work import DownloadShards
+from wit_builder.download.work import DownloadShards, keep_little
 from wit_builder.errors import UserError
 from wit_builder.outputs import MANIFEST, Output, describe_inputs, sha256_of
+from wit_builder.parallel import close_pool
 from wit_builder.shards import MAX_ROWS
 from wit_builder.transforms import Finish
 
@@ -30,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the stage with these command-line arguments."""
     running = Running(_parser(), arguments)
     flags = running.flags
+    keep_little()
     settings, rules = _settings(flags), _rules(flags)
     pairs = find_pairs(flags.pairs)
     inputs = [{**described, "sha256": sha256_of(path)} for described, path in zip(describe_inputs(pairs), pairs)]
@@ -62,6 +65,7 @@ def _plan(_, *, pairs, output, flags, live_folder):
 
 
 def _finish(summary, *, output):
+    close_pool()  # the report needs memory of its own: give the workers' back first
     files.write_bytes(output.file("report.html"), report.page(summary, output.path))
     output.finish(summary["counts"], summary["drops"], hosts=top_hosts(summary))
 

@@ -18,7 +18,7 @@ from wit_builder.download.fetch import Fetcher, host_key, parse_url
 from wit_builder.download.hosts import Host, Hosts, Schedule
 from wit_builder.download.live import Tally
 from wit_builder.download.open_shard import OpenShard, open_planned, reopen, write
-from wit_builder.download.plan import Folders, Planned
+from wit_builder.download.planned import Folders, Planned
 from wit_builder.download.reasons import is_transient
 from wit_builder.download.retry import worth_retrying
 from wit_builder.download.settings import FetchSettings

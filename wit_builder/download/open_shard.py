@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from wit_builder.download.plan import Folders, Planned
+from wit_builder.download.planned import Folders, Planned
 from wit_builder.download.reasons import is_transient
 from wit_builder.download.retry import move_shard, staging, stored_rows
 from wit_builder.download.summary import shard_statistics
 from wit_builder.shards import ShardPaths, ShardRow, write_shard
 from wit_builder.tables import read_table
 
-_KEPT_IN_MEMORY = 4_000_000  # bytes of a shard's images; what exceeds this waits in a temporary file
+_KEPT_IN_MEMORY = 1_000_000  # bytes of a shard's images; what exceeds this waits in a temporary file
 
 
 @dataclass

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from wit_builder import files, tables
+from wit_builder.download.planned import Folders, Planned
 from wit_builder.download.retry import move_into_place
 from wit_builder.errors import UserError
 from wit_builder.hashing import pair_uid
@@ -37,29 +38,6 @@ _URL_COLUMNS = ("url", "URL")
 _TEXT_COLUMNS = ("text", "caption", "TEXT")
 _PARTITION_ROWS = 1_000_000
 _MOST_PARTITIONS = 256
-
-
-@dataclass(frozen=True)
-class Folders:
-    """Where shards go.
-
-    Attributes:
-      output: of the shards.
-      work: for what must be finished before it replaces a whole shard.
-      retry_failed: make whole shards again that hold transient failures.
-    """
-
-    output: str
-    work: str
-    retry_failed: bool = False
-
-
-@dataclass(frozen=True)
-class Planned:
-    """One shard: its number, and the file that lists its pairs in order; None for one of an earlier generation."""
-
-    number: int
-    pairs: str | None = None
 
 
 @dataclass(frozen=True)

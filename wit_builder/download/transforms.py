@@ -7,7 +7,8 @@ from typing import Any
 
 import apache_beam as beam
 
-from wit_builder.download.plan import Plan, Planned
+from wit_builder.download.plan import Plan
+from wit_builder.download.planned import Planned
 from wit_builder.download.summary import Summary, add_up
 from wit_builder.download.work import DownloadShards
 from wit_builder.transforms import RunTasks
