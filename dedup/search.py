@@ -11,8 +11,20 @@ import faiss
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
 
-from dedup.neighbours import IVF, EvaluationIndex, Hits, best_of_each_pair, build_index, cap_each_image, no_hits, recall_against_flat
+from dedup.neighbours import (
+    IVF,
+    CellIndex,
+    EvaluationIndex,
+    FlatIndex,
+    Hits,
+    best_of_each_pair,
+    build_index,
+    cap_each_image,
+    no_hits,
+    recall_against_flat,
+)
 from dedup.tasks import Search, vectors_of
 from dedup.views import REGIONS, WHOLE, view_names
 from wit_builder import files, tables
@@ -21,7 +33,8 @@ from wit_builder.records import OVERLAPS
 from wit_builder.shards import ShardPaths
 
 REGION_NAMES = [WHOLE, *REGIONS]
-IMAGES = 1024  # training images searched at a time
+IMAGES = 4096  # training images searched at a time
+CELLS = "cells.faiss"
 SAMPLED = 200  # training vectors of each shard on which an IVF index is compared with an exact search
 
 EVALUATION = pa.schema([
@@ -38,7 +51,7 @@ def build(search: Search, folder: str, parts: Sequence[dict[str, Any]]) -> str:
     """Write the index over all parts of all evaluation sets and the table of their images; returns a name for its contents.
 
     Args:
-      folder: gets index.faiss, vectors.parquet and images.parquet.
+      folder: gets vectors.parquet and images.parquet, and cells.faiss where the index has cells.
       parts: results of `dedup.tasks.EmbedEvaluation`, in any order.
     """
     names = {name: number for number, name in enumerate(view_names(search.views))}
@@ -56,7 +69,8 @@ def build(search: Search, folder: str, parts: Sequence[dict[str, Any]]) -> str:
         first += images.num_rows
     whole = np.concatenate(vectors)
     index = build_index(whole, search.index, search.probes)
-    files.write_bytes(files.join(folder, "index.faiss"), faiss.serialize_index(index).tobytes())
+    if isinstance(index, CellIndex):
+        files.write_bytes(files.join(folder, CELLS), faiss.serialize_index(index.index).tobytes())
     values = pa.FixedSizeListArray.from_arrays(pa.array(whole.reshape(-1), pa.float16()), whole.shape[1])
     views = pa.table({"image": np.concatenate(image), "view": np.concatenate(view), "embedding": values})
     tables.write_table(files.join(folder, "vectors.parquet"), views)
@@ -77,12 +91,17 @@ class SearchShard:
     folder: str  # of `build`'s files
 
     def load(self) -> EvaluationIndex:
-        faiss.omp_set_num_threads(1)
-        index = faiss.deserialize_index(np.frombuffer(files.read_bytes(files.join(self.folder, "index.faiss")), np.uint8))
+        faiss.omp_set_num_threads(1)  # a process a core
+        torch.set_num_threads(1)
         views = tables.read_table(files.join(self.folder, "vectors.parquet"))
-        if hasattr(index, "nprobe"):
-            index.nprobe = self.search.probes
-        return EvaluationIndex(vectors_of(views["embedding"]), views["image"].to_numpy(), views["view"].to_numpy(), index)
+        vectors = np.array(vectors_of(views["embedding"]))  # torch takes no read-only memory
+        image, view = views["image"].to_numpy(), views["view"].to_numpy()
+        del views
+        cells = files.join(self.folder, CELLS)
+        index: FlatIndex | CellIndex = FlatIndex(vectors)
+        if files.exists(cells):
+            index = CellIndex(faiss.deserialize_index(np.frombuffer(files.read_bytes(cells), np.uint8)))
+        return EvaluationIndex(vectors, image, view, index)
 
     def __call__(self, index: EvaluationIndex, task: tuple[dict[str, Any], str]) -> dict[str, Any]:
         """`task`: a result of EmbedShard, and the name that `build` returned."""

@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dedup.neighbours import (
+    CellIndex,
     EvaluationIndex,
+    FlatIndex,
     Hits,
     best_of_each_pair,
     build_index,
@@ -19,22 +22,24 @@ def unit_vectors(number: int, dimension: int, seed: int) -> np.ndarray:
     return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float16)
 
 
-def index_of(vectors, views=3, kind="flat", probes=32) -> EvaluationIndex:
+def index_of(vectors, views=3, kind="flat", probes=32, precision=None) -> EvaluationIndex:
     image = np.arange(len(vectors)) // views
     view = (np.arange(len(vectors)) % views).astype(np.int16)
-    return EvaluationIndex(vectors, image, view, build_index(vectors, kind, probes))
+    return EvaluationIndex(vectors, image, view, FlatIndex(vectors, precision) if precision else build_index(vectors, kind, probes))
 
 
 def rows(hits: Hits) -> list[tuple]:
     return sorted(zip(*(values.tolist() for values in vars(hits).values())))
 
 
-@settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 1000), threshold=st.floats(0.0, 0.9), pieces=st.integers(1, 7))
-def test_streamed_in_any_pieces_is_the_same_as_every_pair_compared(seed, threshold, pieces):
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 1000), place=st.integers(0, 49), pieces=st.integers(1, 7))
+def test_streamed_in_any_pieces_is_the_same_as_every_pair_compared(precision, seed, place, pieces):
     views, queries = unit_vectors(60, 8, seed), unit_vectors(50, 8, seed + 1)
     queries[7] = views[5]  # a true copy
-    index = index_of(views)
+    threshold = float(exact_similarity(queries[place : place + 1], views[place : place + 1])[0])  # of one pair to the last bit
+    index = index_of(views, precision=precision)
     whole = index.search(queries, threshold)
     streamed = []
     start = 0
@@ -79,7 +84,7 @@ def test_cap_keeps_the_most_similar_of_each_image_ties_by_name():
 def test_cells_find_nearly_all_and_their_recall_is_known():
     views = unit_vectors(45_000, 16, 0)
     index = index_of(views, kind="ivf", probes=64)
-    assert type(index.index).__name__ == "IndexIVFFlat"
+    assert isinstance(index.index, CellIndex)
     found, there = recall_against_flat(index, views[:200], 0.85)
     assert 200 <= found <= there and found / there > 0.9
     few = index_of(views, kind="ivf", probes=1)
@@ -90,3 +95,11 @@ def test_no_vectors_find_nothing():
     index = index_of(unit_vectors(9, 8, 0))
     assert len(index.search(np.zeros((0, 8), np.float16), 0.5)) == 0
     assert len(index_of(unit_vectors(0, 8, 0)).search(unit_vectors(3, 8, 0), 0.5)) == 0
+
+
+def test_vectors_of_several_blocks_are_all_looked_at(monkeypatch):
+    monkeypatch.setattr("dedup.neighbours.BLOCK", 7)
+    monkeypatch.setattr("dedup.neighbours.QUERIES", 5)
+    views = unit_vectors(30, 16, 0)
+    hits = index_of(views, views=1).search(views, 0.99)
+    assert [(image, query) for image, _, query, _, _ in rows(hits)] == [(number, number) for number in range(30)]
