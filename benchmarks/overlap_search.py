@@ -4,9 +4,9 @@
 
 Made vectors: evaluation images gather about centres, as photographs of one kind do, their views about each image, and one training
 vector in a hundred is a copy of a view, more or less changed. The search runs on its own code (`dedup.search`: `build`, then
-`SearchShard` on processes of `wit_builder.parallel`). The limit is the product of all pairs alone, at the rate that the same number
-of processes reach with square matrices at the same time, in single precision and in bfloat16. Memory is the largest proportional set
-size (PSS) of the worker processes added up, which counts what they share once.
+`SearchShard` on processes of `wit_builder.parallel`). The limit is the product of all pairs alone, at the rate that as many processes
+at a time reach with square matrices, in single precision and in bfloat16. Rates are by CPU time: a shared machine changes them less.
+Memory is the largest proportional set size (PSS) of the worker processes added up, which counts what they share once.
 """
 
 from __future__ import annotations
@@ -83,6 +83,15 @@ def make_shard(folder: str, number: int, size: int, evaluation: np.ndarray, cent
     return {"shard": shard, "vectors": path}
 
 
+def cpu_seconds() -> float:
+    """CPU time of this process's living children."""
+    ticks = 0
+    for child in multiprocessing.active_children():
+        with open(f"/proc/{child.pid}/stat") as stream:
+            ticks += sum(map(int, stream.read().rpartition(")")[2].split()[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 class Watch(threading.Thread):
     """Samples the memory of this process's children."""
 
@@ -107,20 +116,20 @@ def product_rate(name: str) -> float:
     torch.set_num_threads(1)
     first, second = (torch.randn(SIDE, SIDE).to(getattr(torch, name)) for _ in range(2))
     first @ second
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(PRODUCTS):
         first @ second
-    return PRODUCTS * 2 * SIDE**3 / (time.perf_counter() - start)
+    return PRODUCTS * 2 * SIDE**3 / (time.process_time() - start)
 
 
 def machine_rate(name: str, processes: int) -> float:
-    """Operations a second of all processes together."""
+    """Operations a CPU second, of one of as many processes at work."""
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return sum(pool.map(product_rate, [name] * processes))
+        return float(np.mean(list(pool.map(product_rate, [name] * processes))))
 
 
-def measure(settings: Search, part: dict, shards: list[dict], processes: int, folder: str) -> tuple[float, float, int, dict]:
-    """Seconds to search, and to build and load the index; peak memory in kB; counts."""
+def measure(settings: Search, part: dict, shards: list[dict], processes: int, folder: str) -> tuple[float, float, float, int, dict]:
+    """Seconds to search by the clock and of CPU time, and to build and load the index; peak memory in kB; counts."""
     start = time.perf_counter()
     name = build(settings, folder, [part])
     work = SearchShard(settings, folder)
@@ -128,9 +137,9 @@ def measure(settings: Search, part: dict, shards: list[dict], processes: int, fo
     watch = Watch()
     watch.start()
     list(run_tasks(work, [(one, name) for one in warm], processes))
-    built, start = time.perf_counter() - start, time.perf_counter()
+    built, start, busy = time.perf_counter() - start, time.perf_counter(), cpu_seconds()
     results = list(run_tasks(work, [(one, name) for one in shards[:-1]], processes))
-    seconds = time.perf_counter() - start
+    seconds, busy = time.perf_counter() - start, cpu_seconds() - busy
     watch.ended.set()
     watch.join()
     close_pool()
@@ -138,7 +147,7 @@ def measure(settings: Search, part: dict, shards: list[dict], processes: int, fo
     for result in results:
         for key, value in result["counts"].items():
             counts[key] = counts.get(key, 0) + value
-    return seconds, built, watch.most, counts
+    return seconds, busy, built, watch.most, counts
 
 
 def main() -> None:
@@ -154,7 +163,7 @@ def main() -> None:
 
     rates = {name: machine_rate(name, flags.workers) for name in ("float32", "bfloat16")}
     used = str(fast_precision()).removeprefix("torch.")
-    print(f"products alone, {flags.workers} processes: " + ", ".join(f"{name} {rate / 1e9:,.0f} G/s" for name, rate in rates.items()))
+    print("products alone: " + ", ".join(f"{name} {rate / 1e9:,.0f} billion operations a CPU second" for name, rate in rates.items()))
     print(f"the search proposes in {used}, within {MARGIN[fast_precision()]:.4f}")
     with tempfile.TemporaryDirectory() as folder:
         chance = np.random.default_rng(0)
@@ -169,13 +178,14 @@ def main() -> None:
                 cache = tempfile.mkdtemp(dir=folder)
                 settings = Search("", "made", cache, kinds, False, LOOSE, 100, index, probes)
                 os.mkdir(files.join(cache, "index"))
-                seconds, built, memory, counts = measure(settings, part, shards, flags.workers, files.join(cache, "index"))
-                rate = flags.shards * flags.shard_size / seconds
-                limit = rates[used] / operations
+                seconds, busy, built, memory, counts = measure(settings, part, shards, flags.workers, files.join(cache, "index"))
+                searched = flags.shards * flags.shard_size
+                rate, limit = searched / busy, rates[used] / operations
                 one = {
-                    "vectors": len(evaluation), "index": index, "probes": probes if index == IVF else None, "vectors/s": round(rate),
-                    "limit/s": round(limit), "share": round(rate / limit, 3), "built s": round(built, 1), "memory MB": round(memory / 1024),
-                    "core-hours for 400M": round(TRAINING / rate * flags.workers / 3600), **counts,
+                    "vectors": len(evaluation), "index": index, "probes": probes if index == IVF else None,
+                    "vectors a second": round(searched / seconds), "a CPU second": round(rate), "limit": round(limit),
+                    "share": round(rate / limit, 3), "built s": round(built, 1), "memory MB": round(memory / 1024),
+                    "core-hours for 400M": round(TRAINING / rate / 3600), **counts,
                 }  # fmt: skip
                 if index == IVF:
                     there = one["pairs found by exact search, on the same"]

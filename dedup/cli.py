@@ -128,6 +128,9 @@ def _report(flags: argparse.Namespace) -> None:
         gain = "" if one["gain"] is None else f", accuracy All - Clean {100 * one['gain']:+.2f} points"
         share = "no images" if one["contamination"] is None else f"{one['contamination']:.2%} of {one['examples']:,} examples overlap"
         print(f"{one['dataset']}: {share}{gain}")
+    for one in found.get("within", []):
+        share = "no images" if one["contamination"] is None else f"{one['contamination']:.2%} of {one['examples']:,} examples"
+        print(f"{one['dataset']}: {share} have a near-duplicate in its own {one['split']} split")
     print(f"{flags.output}/report.html")
 
 

@@ -25,7 +25,8 @@ class Overlaps:
       path: its folder.
       manifest, run: as JSON.
       images: a row for each evaluation image (`dedup.search.EVALUATION`), sorted by dataset and key.
-      hits: OVERLAPS' rows.
+      hits: OVERLAPS' rows, falling similarity for each image.
+      within: WITHIN's rows, so sorted too; None where images were not compared inside their sets.
     """
 
     path: str
@@ -33,15 +34,26 @@ class Overlaps:
     run: Mapping[str, Any]
     images: pa.Table
     hits: pa.Table
+    within: pa.Table | None = None
 
     @property
     def datasets(self) -> list[str]:
         return sorted(entry["dataset"] for entry in self.manifest["inputs"]["evaluation sets"])
 
+    @property
+    def compared(self) -> list[str]:
+        """Names under which thresholds are set: of the sets, and of the sets' comparisons with themselves."""
+        return self.datasets + ([within_name(name) for name in self.datasets] if self.within is not None else [])
+
     def default_threshold(self) -> float:
         """What the detector's calibration gives for so many training images, at least the loose one of the search."""
         loose, law = self.manifest["parameters"]["loose"], self.manifest.get("calibration")
         return max(threshold_for(law, self.manifest["counts"].get("training vectors", 0)), loose) if law else loose
+
+
+def within_name(dataset: str) -> str:
+    """What a set's comparison with itself is called where thresholds are set."""
+    return f"{dataset} within"
 
 
 def read_overlaps(path: str) -> Overlaps:
@@ -53,12 +65,18 @@ def read_overlaps(path: str) -> Overlaps:
     images = [tables.read_table(found) for found in tables.find(path, "evaluation")]
     hits = [tables.read_table(found) for found in tables.find(path, "overlaps")]
     order = [("dataset", "ascending"), ("eval_key", "ascending")]
+    manifest = files.read_json(files.join(path, "manifest.json"))
+    within = None
+    if manifest["parameters"].get("within"):
+        within = pa.concat_tables([tables.read_table(found) for found in tables.find(path, "within")])
+        within = within.sort_by([*order, ("similarity", "descending"), ("split", "ascending"), ("other_key", "ascending")])
     return Overlaps(
         path,
-        files.read_json(files.join(path, "manifest.json")),
+        manifest,
         files.read_json(files.join(path, "run.json")),
         pa.concat_tables(images).sort_by(order),
         pa.concat_tables(hits).sort_by([*order, ("similarity", "descending"), ("uid", "ascending")]),
+        within,
     )
 
 
@@ -108,6 +126,8 @@ def read_thresholds(path: str) -> dict[str, float]:
 def parse_thresholds(values: Sequence[str], overlaps: Overlaps, from_file: Mapping[str, float] | None = None) -> dict[str, float]:
     """Threshold of each set: `NAME=X`, or X for all that have none of their own; else a file's, else the detector's.
 
+    A set's comparison with itself has the set's threshold where none is given under its own name (`within_name`).
+
     Raises:
       UserError: where a value is malformed, a set unknown, or a threshold below the search's loose one.
     """
@@ -120,14 +140,16 @@ def parse_thresholds(values: Sequence[str], overlaps: Overlaps, from_file: Mappi
             threshold = float(number)
         except ValueError:
             raise UserError(f"{value!r} is not NAME=X or X", fix="for instance --threshold cifar10=0.8") from None
-        if name and name not in overlaps.datasets:
-            raise UserError(f"no evaluation set {name!r} in this search (it has {', '.join(overlaps.datasets)})", where=overlaps.path)
+        if name and name not in overlaps.compared:
+            raise UserError(f"no evaluation set {name!r} in this search (it has {', '.join(overlaps.compared)})", where=overlaps.path)
         if name:
             chosen[name] = threshold
         else:
             general = threshold
     settled = {}
-    for name in overlaps.datasets:
+    for name in overlaps.compared:
+        if name not in overlaps.datasets and name not in chosen and (general is not None or name not in (from_file or {})):
+            continue
         fallback = general if general is not None else (from_file or {}).get(name, overlaps.default_threshold())
         settled[name] = chosen.get(name, fallback)
         if not loose <= settled[name] <= 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 import pyarrow.compute as pc
@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from dedup.gallery import add_gallery
 from dedup.overlap import Overlaps, overlap_statistics, uids_to_remove
 from dedup.statistics import ALPHA, SetStatistics, check_identity, summary
+from dedup.within_report import within_counts, within_section
 from wit_builder import files, tables
 from wit_builder.report import Section, render
 
@@ -50,6 +51,9 @@ def write_report(
         "inspected": inspected,
         "search": {name: overlaps.manifest[name] for name in ("parameters", "counts", "drops")},
     }
+    inside = within_counts(overlaps, thresholds)
+    if overlaps.within is not None:
+        found["within"] = [asdict(one) for one in inside]
     if remove:
         uids = uids_to_remove(overlaps, thresholds)
         tables.write_table(remove, uids)
@@ -57,7 +61,7 @@ def write_report(
     files.make_folder(output)
     files.write_json(files.join(output, "overlap.json"), found)
     files.write_bytes(files.join(output, "overlap.csv"), _csv(sets))
-    files.write_bytes(files.join(output, "report.html"), _page(overlaps, thresholds, sets, totals, inspected, gallery))
+    files.write_bytes(files.join(output, "report.html"), _page(overlaps, thresholds, sets, inside, totals, inspected, gallery))
     return found
 
 
@@ -71,7 +75,7 @@ def _csv(sets: Sequence[SetStatistics]) -> bytes:
     return buffer.getvalue().encode()
 
 
-def _page(overlaps: Overlaps, thresholds, sets: Sequence[SetStatistics], totals, inspected: bool, gallery: int) -> bytes:
+def _page(overlaps: Overlaps, thresholds, sets: Sequence[SetStatistics], inside, totals, inspected: bool, gallery: int) -> bytes:
     counts, parameters = overlaps.manifest["counts"], overlaps.manifest["parameters"]
     lead = (
         f"{counts.get('evaluation images', 0):,} evaluation images against {counts.get('training images', 0):,} training images. "
@@ -97,6 +101,8 @@ def _page(overlaps: Overlaps, thresholds, sets: Sequence[SetStatistics], totals,
         if gallery:
             add_gallery(section, overlaps, one.dataset, thresholds[one.dataset], gallery)
         sections.append(section)
+    if overlaps.within is not None:
+        sections.append(within_section(overlaps, inside, gallery))
     views = ", ".join(["whole", *parameters["views"]])
     how = Section("How it was searched", f"Views: {views}. Index: {parameters['index']}. Detector: {parameters['detector']}.")
     how.table(["count", "number"], [[name, number] for name, number in {**counts, **overlaps.manifest["drops"]}.items()])

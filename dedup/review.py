@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from dedup.overlap import Overlaps
+from dedup.overlap import Overlaps, within_name
 from wit_builder import files
 from wit_builder.errors import UserError
 from wit_builder.hashing import hash64
@@ -27,7 +27,10 @@ TARGET = 0.95  # precision that the suggested threshold should reach
 
 @dataclass(frozen=True)
 class Pair:
-    """An evaluation image and its most similar training image; `bin` counts from the loose threshold up."""
+    """An evaluation image and its most similar training image; `bin` counts from the loose threshold up.
+
+    Of a comparison within a set, `dataset` is its name (`within_name`), `shard` the other image's split, `uid` and `key` its eval_key.
+    """
 
     dataset: str
     eval_key: str
@@ -53,12 +56,20 @@ class Sample:
     population: np.ndarray
 
 
+def _hits(overlaps: Overlaps, dataset: str) -> list[dict[str, Any]]:
+    if dataset in overlaps.datasets:
+        return overlaps.hits.filter(pc.equal(overlaps.hits["dataset"], dataset)).to_pylist()
+    name = next(name for name in overlaps.datasets if within_name(name) == dataset)
+    found = overlaps.within.filter(pc.equal(overlaps.within["dataset"], name)).to_pylist()
+    return [hit | {"uid": hit["other_key"], "shard": hit["split"], "key": hit["other_key"]} for hit in found]
+
+
 def sample_pairs(overlaps: Overlaps, dataset: str, per_bin: int) -> Sample:
     """At most `per_bin` pairs of every bin, chosen by a hash of the image's name."""
     loose = overlaps.manifest["parameters"]["loose"]
     edges = np.linspace(loose, 1.0, BINS + 1)
     best: dict[str, dict[str, Any]] = {}
-    for hit in overlaps.hits.filter(pc.equal(overlaps.hits["dataset"], dataset)).to_pylist():  # falling similarity
+    for hit in _hits(overlaps, dataset):  # falling similarity
         best.setdefault(hit["eval_key"], hit)
     binned: list[list[Pair]] = [[] for _ in range(BINS)]
     for hit in sorted(best.values(), key=lambda hit: hash64("review", dataset, hit["eval_key"])):

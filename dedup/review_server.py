@@ -20,7 +20,7 @@ from typing import Any
 from PIL import Image
 
 from dedup.gallery import read_evaluation_images, read_training_images
-from dedup.overlap import Overlaps
+from dedup.overlap import Overlaps, within_name
 from dedup.review import LABELS, Labels, Sample, precision_at_edges, sample_pairs, suggested_threshold
 from learning.images import ImageError, decode
 from wit_builder import files
@@ -46,16 +46,26 @@ class Review:
     def __init__(self, overlaps: Overlaps, labels_path: str, per_bin: int) -> None:
         self.labels, self.lock = Labels(labels_path), Lock()
         self.thresholds_path = os.path.join(os.path.dirname(labels_path) or ".", "thresholds.json")
-        self.samples: dict[str, Sample] = {name: sample_pairs(overlaps, name, per_bin) for name in overlaps.datasets}
+        self.samples: dict[str, Sample] = {name: sample_pairs(overlaps, name, per_bin) for name in overlaps.compared}
         split = overlaps.manifest["parameters"]["split"]
         self.pictures: dict[tuple[str, int, str], bytes] = {}
-        wanted = {(pair.shard, pair.key) for sample in self.samples.values() for pair in sample.pairs}
+        wanted = {(pair.shard, pair.key) for name in overlaps.datasets for pair in self.samples[name].pairs}
         training = read_training_images(overlaps.run, wanted)
+        own = {within_name(name): name for name in overlaps.datasets}
         for name, sample in self.samples.items():
-            evaluation = read_evaluation_images(overlaps.run, name, split, {pair.eval_key for pair in sample.pairs})
+            dataset, others = own.get(name, name), training
+            if name in own:
+                others = {
+                    (other, key): image
+                    for other in {pair.shard for pair in sample.pairs}
+                    for key, image in read_evaluation_images(
+                        overlaps.run, dataset, other, {pair.key for pair in sample.pairs if pair.shard == other}
+                    ).items()
+                }
+            evaluation = read_evaluation_images(overlaps.run, dataset, split, {pair.eval_key for pair in sample.pairs})
             for number, pair in enumerate(sample.pairs):
                 self.pictures[name, number, "evaluation"] = evaluation.get(pair.eval_key, b"")
-                self.pictures[name, number, "training"] = training.get((pair.shard, pair.key), b"")
+                self.pictures[name, number, "training"] = others.get((pair.shard, pair.key), b"")
 
     def state(self, dataset: str) -> dict[str, Any]:
         """Everything the page needs of one set. The next pair's similarity is kept from it."""

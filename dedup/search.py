@@ -34,7 +34,7 @@ from wit_builder.shards import ShardPaths
 
 REGION_NAMES = [WHOLE, *REGIONS]
 IMAGES = 4096  # training images searched at a time
-CELLS = "cells.faiss"
+VECTORS, CELLS = "vectors.npy", "cells.faiss"
 SAMPLED = 200  # training vectors of each shard on which an IVF index is compared with an exact search
 
 EVALUATION = pa.schema([
@@ -51,7 +51,7 @@ def build(search: Search, folder: str, parts: Sequence[dict[str, Any]]) -> str:
     """Write the index over all parts of all evaluation sets and the table of their images; returns a name for its contents.
 
     Args:
-      folder: gets vectors.parquet and images.parquet, and cells.faiss where the index has cells.
+      folder: gets vectors.npy, views.parquet and images.parquet, and cells.faiss where the index has cells.
       parts: results of `dedup.tasks.EmbedEvaluation`, in any order.
     """
     names = {name: number for number, name in enumerate(view_names(search.views))}
@@ -71,9 +71,9 @@ def build(search: Search, folder: str, parts: Sequence[dict[str, Any]]) -> str:
     index = build_index(whole, search.index, search.probes)
     if isinstance(index, CellIndex):
         files.write_bytes(files.join(folder, CELLS), faiss.serialize_index(index.index).tobytes())
-    values = pa.FixedSizeListArray.from_arrays(pa.array(whole.reshape(-1), pa.float16()), whole.shape[1])
-    views = pa.table({"image": np.concatenate(image), "view": np.concatenate(view), "embedding": values})
-    tables.write_table(files.join(folder, "vectors.parquet"), views)
+    with files.atomic_writer(files.join(folder, VECTORS)) as stream:
+        np.save(stream, whole)
+    tables.write_table(files.join(folder, "views.parquet"), pa.table({"image": np.concatenate(image), "view": np.concatenate(view)}))
     tables.write_table(files.join(folder, "images.parquet"), pa.concat_tables(tables_of_images))
     # Hits are kept by what they were searched in: the parts' paths name contents and detector.
     contents = sorted([part["dataset"], part["vectors"].rsplit("/", 1)[-1]] for part in parts)
@@ -93,15 +93,20 @@ class SearchShard:
     def load(self) -> EvaluationIndex:
         faiss.omp_set_num_threads(1)  # a process a core
         torch.set_num_threads(1)
-        views = tables.read_table(files.join(self.folder, "vectors.parquet"))
-        vectors = np.array(vectors_of(views["embedding"]))  # torch takes no read-only memory
-        image, view = views["image"].to_numpy(), views["view"].to_numpy()
-        del views
-        cells = files.join(self.folder, CELLS)
+        views = tables.read_table(files.join(self.folder, "views.parquet"))
+        path, cells = files.join(self.folder, VECTORS), files.join(self.folder, CELLS)
+        remote = files.is_remote(path)
+        if remote:
+            with files.open_read(path) as stream:
+                vectors = np.lib.format.read_array(stream, allow_pickle=False)  # np.load would go back in it
+        else:
+            vectors = np.load(path, mmap_mode="c")  # the processes of a machine share it; nobody writes
         index: FlatIndex | CellIndex = FlatIndex(vectors)
-        if files.exists(cells):
+        if files.exists(cells) and remote:
             index = CellIndex(faiss.deserialize_index(np.frombuffer(files.read_bytes(cells), np.uint8)))
-        return EvaluationIndex(vectors, image, view, index)
+        elif files.exists(cells):
+            index = CellIndex(faiss.read_index(cells, faiss.IO_FLAG_MMAP_IFC))
+        return EvaluationIndex(vectors, views["image"].to_numpy(), views["view"].to_numpy(), index)
 
     def __call__(self, index: EvaluationIndex, task: tuple[dict[str, Any], str]) -> dict[str, Any]:
         """`task`: a result of EmbedShard, and the name that `build` returned."""

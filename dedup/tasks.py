@@ -91,6 +91,7 @@ class EmbedEvaluation:
     """Embeds the views of a part of an evaluation set. Result: path of the embeddings, of the table of images, and counts."""
 
     search: Search
+    named: str = "evaluation image"  # what its images are counted as
 
     def load(self) -> embedding.Embedder:
         return load_detector(self.search.detector)
@@ -110,11 +111,11 @@ class EmbedEvaluation:
         if not (files.exists(images_path) and files.exists(vectors_path)):
             self._embed(embedder, examples(), vectors_path, images_path)
         errors = Counter(tables.read_table(images_path, ["error"])["error"].to_pylist())
-        counts = {"evaluation images": errors.pop("", 0)}
-        drops = {f"evaluation image: {reason}": number for reason, number in errors.items()}
+        counts = {f"{self.named}s": errors.pop("", 0)}
+        drops = {f"{self.named}: {reason}": number for reason, number in errors.items()}
         if part.number == 0:  # every part reads the whole split, and meets the same
-            drops |= {f"evaluation image: {reason}": number for reason, number in skipped.counts.items()}
-        place = {"dataset": part.dataset, "part": part.number}
+            drops |= {f"{self.named}: {reason}": number for reason, number in skipped.counts.items()}
+        place = {"dataset": part.dataset, "split": part.split, "part": part.number}
         return {**place, "vectors": vectors_path, "images": images_path, "counts": counts, "drops": drops}
 
     def _embed(self, embedder: embedding.Embedder, examples, vectors_path: str, images_path: str) -> None:

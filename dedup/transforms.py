@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInference
 
-from dedup import search
+from dedup import search, within
 from dedup.tasks import EmbedEvaluation, EmbedShard, EvaluationPart, Search
 from wit_builder.parallel import run_tasks
 from wit_builder.shards import ShardPaths
@@ -56,6 +57,7 @@ class FindOverlaps(beam.PTransform):
     Args:
       settings: see `dedup.tasks.Search`.
       parts: the evaluation sets, divided.
+      others: the sets' other splits, divided; each image of `parts` is also compared with these and with its own split. None: it is not.
       folder: for the index, removed at the end.
       output: the output folder's path.
       files: number of output files.
@@ -73,8 +75,10 @@ class FindOverlaps(beam.PTransform):
         files: int,
         processes: int,
         finish: Callable[[dict[str, int]], Any],
+        others: Sequence[EvaluationPart] | None = None,
     ) -> None:
         super().__init__()
+        self.others = others
         self.settings, self.parts, self.folder, self.output = settings, list(parts), folder, output
         self.files, self.processes, self.finish = files, processes, finish
 
@@ -104,12 +108,39 @@ class FindOverlaps(beam.PTransform):
             | "Gather hits"
             >> RunTasks(search.GatherHits(self.settings, self.folder, self.output, self.files), processes=self.processes, label="gathering")
         )
+        inside = [] if self.others is None else self._within(pipeline, evaluation, index)
         return (
-            flatten([evaluation, embedded, hits, gathered])
+            flatten([evaluation, embedded, hits, gathered, *inside])
             | "Counts" >> beam.Map(named_counts)
             | SumUp()
             | Finish(self.finish)
         )
+
+    def _within(self, pipeline, evaluation, index) -> list:
+        """What has counts of the comparison of evaluation images with the other images of their own sets."""
+        plain = replace(self.settings, views=())
+        others = (
+            pipeline
+            | "Parts of other splits" >> beam.Create(self.others)
+            | "Embed other splits"
+            >> RunTasks(EmbedEvaluation(plain, "image of another split"), processes=self.processes, label="other splits")
+        )
+        hits = (
+            (evaluation, others)
+            | "All splits" >> beam.Flatten()
+            | "Meet their own index" >> beam.Map(lambda result, name: (result, name), beam.pvalue.AsSingleton(index))
+            | "Search within"
+            >> RunTasks(within.SearchWithin(self.settings, self.folder), processes=self.processes, label="within the sets")
+        )
+        gathered = (
+            hits
+            | "Paths within" >> beam.Map(lambda result: result["hits"])
+            | "All paths within" >> beam.combiners.ToList()
+            | "A task for each file within" >> beam.FlatMap(lambda paths: [(number, sorted(paths)) for number in range(self.files)])
+            | "Gather within"
+            >> RunTasks(within.GatherWithin(self.settings, self.output, self.files), processes=self.processes, label="within the sets")
+        )
+        return [others, gathered]
 
     def _build(self, parts: list[dict[str, Any]]) -> str:
         return search.build(self.settings, self.folder, parts)

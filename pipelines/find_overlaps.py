@@ -15,11 +15,12 @@ from dedup.views import parse_views
 from pipelines.running import Running, parser, run
 from wit_builder import files
 from wit_builder.errors import UserError
-from wit_builder.evalsets import parse_set_flags
+from wit_builder.evalsets import EvaluationSet, parse_set_flags
 from wit_builder.outputs import Output, describe_inputs
 from wit_builder.shards import find_shards
 
 PART_BYTES = 16_000_000  # of an evaluation set, for one task
+MOST_PARTS = 64  # each task reads the whole split and takes its share
 IMAGES_A_FILE = 100_000  # evaluation images of one output file, roughly
 
 
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made.add_argument("--regions", action="store_true", help="embed parts of training images too: 10 vectors an image, not 1")
     made.add_argument("--index", default=FLAT, choices=(FLAT, IVF), help="exact, or cells for many evaluation images (default: flat)")
     made.add_argument("--probes", type=int, default=32, metavar="N", help="cells an ivf search looks into (default: 32)")
+    made.add_argument("--within", action="store_true", help="compare the evaluation images with all splits of their own sets too")
     running = Running(made, arguments)
     flags = running.flags
 
@@ -59,24 +61,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise UserError(f"--loose must be a cosine above -1 and at most 1, not {loose}")
     views = parse_views(flags.views)
 
-    parts: list[EvaluationPart] = []
-    described = []
+    parts, others, described = [], [], []
     total_bytes = 0
     for one in sorted(sets, key=lambda one: one.name):
-        if flags.split not in one.splits:
-            raise UserError(f"no {flags.split} split in {one.name} (it has {', '.join(one.splits)})", where=one.path)
-        folder = files.join(one.path, one.splits[flags.split]) if one.splits[flags.split] else one.path
-        found = describe_inputs(files.match(files.join(folder, "**")), folder)
-        size = sum(entry["bytes"] for entry in found)
-        described.append({"dataset": one.name, "files": len(found), "bytes": size})
-        total_bytes += size
-        number = max(1, -(-size // PART_BYTES))
-        parts += [EvaluationPart(one.name, one.path, flags.split, index, number) for index in range(number)]
+        found, divided = _divided(one, flags.split)
+        described.append({"dataset": one.name, **found})
+        total_bytes += found["bytes"]
+        parts += divided
+        for split in sorted(set(one.splits) - {flags.split}) if flags.within else ():
+            found, divided = _divided(one, split)
+            described[-1].setdefault("within", {})[split] = found
+            others += divided
 
     parameters = {
         "split": flags.split, "loose": loose, "max_hits": flags.max_hits, "views": list(views), "regions": flags.regions,
         "index": flags.index, "probes": flags.probes if flags.index == IVF else None, "detector": detector.sha256,
-    }  # fmt: skip
+    } | ({"within": True} if flags.within else {})  # fmt: skip
     inputs = {"shards": [[shard.name, tar_digest(shard)] for shard in shards], "evaluation sets": described}
     output = Output(flags.output, "find_overlaps", parameters, inputs)
     calibration = dict(detector.metadata.get("calibration", {}))
@@ -101,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             files=max(1, total_bytes // (IMAGES_A_FILE * 20_000)),
             processes=running.processes,
             finish=Ending(output, calibration),
+            others=others if flags.within else None,
         )
         with running.pipeline() as pipeline:
             _ = pipeline | beam.Create(shards) | transform
@@ -111,6 +112,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         file=sys.stderr,
     )
     return 0
+
+
+def _divided(one: EvaluationSet, split: str) -> tuple[dict[str, int], list[EvaluationPart]]:
+    """Number and bytes of a split's files, and the split in parts."""
+    if split not in one.splits:
+        raise UserError(f"no {split} split in {one.name} (it has {', '.join(one.splits)})", where=one.path)
+    folder = files.join(one.path, one.splits[split]) if one.splits[split] else one.path
+    found = describe_inputs(files.match(files.join(folder, "**")), folder)
+    size = sum(entry["bytes"] for entry in found)
+    number = min(max(1, -(-size // PART_BYTES)), MOST_PARTS)
+    parts = [EvaluationPart(one.name, one.path, split, index, number) for index in range(number)]
+    return {"files": len(found), "bytes": size}, parts
 
 
 class Ending:

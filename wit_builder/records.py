@@ -80,3 +80,14 @@ OVERLAPS = pa.schema([
     ("key", pa.string()),
     ("similarity", pa.float32()),
 ])
+
+WITHIN = pa.schema([
+    ("dataset", pa.string()),
+    ("eval_key", pa.string()),
+    ("label", pa.int32()),
+    ("view", pa.string()),  # of the evaluation image
+    ("split", pa.string()),  # that the other image is of
+    ("other_key", pa.string()),  # its eval_key; never the image itself
+    ("other_label", pa.int32()),
+    ("similarity", pa.float32()),
+])
