@@ -17,7 +17,7 @@ import torch
 # How far a proposal's similarity may be from the exact one, by Cauchy-Schwarz: twice the unit roundoff for the factors, once for
 # the product, and 2^-11 since rounding to half precision leaves the stored vectors not quite of length one.
 MARGIN = {torch.float32: 2e-3, torch.bfloat16: 3 * 2**-8 + 2**-10}
-QUERIES, BLOCK = 4096, 2048  # training and evaluation vectors of one product: 16 or 32 MB
+QUERIES, BLOCK = 4096, 1024  # training and evaluation vectors of one product: 8 or 16 MB
 FLAT, IVF = "flat", "ivf"
 
 
@@ -88,13 +88,24 @@ class FlatIndex:
         """
         turned = torch.from_numpy(queries).to(self.precision).T.contiguous()  # [D, q]
         limit = threshold - MARGIN[self.precision]
+        products = torch.empty(BLOCK, turned.shape[1], dtype=self.precision)  # once: fresh pages cost as much as the product
         for start in range(0, len(self.vectors), BLOCK):
-            product = self.vectors[start : start + BLOCK].to(self.precision) @ turned  # [b, q]
+            # By way of single precision, which is three times as fast as straight to bfloat16.
+            block = self.vectors[start : start + BLOCK].float().to(self.precision)  # [b, D]
+            product = torch.mm(block, turned, out=products[: len(block)])  # [b, q]
             # Most rows propose nothing, and their maximum tells so faster than a comparison of every number would.
-            rows = (product.amax(1) >= limit).nonzero()[:, 0]
+            rows = (_row_maxima(product, limit) >= limit).nonzero()[:, 0]
             if len(rows):
                 at, query = (product[rows] >= limit).nonzero(as_tuple=True)
                 yield (rows[at] + start).numpy(), query.numpy()
+
+
+def _row_maxima(product: torch.Tensor, limit: float) -> torch.Tensor:
+    """Maximum of each row, [b, q] -> [b]; where it is below a limit above zero, perhaps another number below zero."""
+    if product.dtype == torch.bfloat16 and limit > 0:
+        # Above zero bfloat16 orders as its bits do, which processors compare faster; numbers below zero are integers below zero.
+        return product.view(torch.int16).amax(1).view(torch.bfloat16)
+    return product.amax(1)
 
 
 class CellIndex:
