@@ -123,7 +123,7 @@ class FindOverlaps(beam.PTransform):
             pipeline
             | "Parts of other splits" >> beam.Create(self.others)
             | "Embed other splits"
-            >> RunTasks(EmbedEvaluation(plain, "image of another split"), processes=self.processes, label="other splits")
+            >> RunTasks(EmbedEvaluation(plain, "other image"), processes=self.processes, label="other splits")
         )
         hits = (
             (evaluation, others)

@@ -14,6 +14,8 @@ from PIL import Image, ImageDraw
 
 from dedup.calibrate import threshold_for
 from dedup.cli import main as dedup
+from dedup.overlap import read_overlaps, read_thresholds
+from dedup.review_server import Review
 from pipelines.find_overlaps import main
 from wit_builder.errors import UserError
 from wit_builder.hashing import pair_uid
@@ -135,6 +137,52 @@ def test_grown_by_a_shard_only_the_new_one_is_embedded(world, found):
     made = {path.name.split("-")[0] for path in set((found / "cache").iterdir()) - before}
     assert made == {"embeddings", "hits"} and all(path.stat().st_mtime_ns == times[path] for path in before)
     assert len(set((found / "cache").iterdir()) - before) == 3  # embeddings, their counts, hits
+
+
+def test_images_are_compared_inside_their_set_but_never_with_themselves(world, found):
+    """A set with a train split: one copy across the splits with another label, one mirrored, two of one picture in test."""
+    for path, image in {
+        "test/a/0.jpg": picture(7001),
+        "test/a/1.jpg": picture(7002),
+        "test/b/2.jpg": picture(7002),
+        "test/b/3.jpg": picture(7003),
+        "train/b/4.jpg": picture(7001),
+        "train/b/5.jpg": picture(7003).transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        "train/a/6.jpg": picture(7004),
+    }.items():
+        (world / "split" / path).parent.mkdir(parents=True, exist_ok=True)
+        (world / "split" / path).write_bytes(encoded(image))
+    flags = ["--within", "--cache", str(found / "cache"), "--eval", f"split={world / 'split'}", "--loose", "0.98"]
+    assert main(search_flags(world, "inside", *flags)) == 0
+    hits = pq.read_table(world / "inside" / "within-00000-of-00001.parquet").to_pylist()
+    met = {(hit["eval_key"], hit["other_key"]): hit for hit in hits if hit["dataset"] == "split"}
+    assert set(met) == {
+        ("test/a/0.jpg", "train/b/4.jpg"), ("test/b/3.jpg", "train/b/5.jpg"),
+        ("test/a/1.jpg", "test/b/2.jpg"), ("test/b/2.jpg", "test/a/1.jpg"),
+    }  # fmt: skip
+    crossed, mirrored = met["test/a/0.jpg", "train/b/4.jpg"], met["test/b/3.jpg", "train/b/5.jpg"]
+    assert (crossed["split"], crossed["label"], crossed["other_label"], crossed["similarity"]) == ("train", 0, 1, 1)
+    assert (mirrored["view"], mirrored["label"], mirrored["other_label"]) == ("flip", 1, 1)
+    counts = json.loads((world / "inside" / "manifest.json").read_text())["counts"]
+    assert counts["evaluation images"] == 28 and counts["other images"] == 3
+
+    report = ["report", "--overlaps", str(world / "inside"), "--output", str(world / "inside-report"), "--threshold", "split within=0.99"]
+    assert dedup(report) == 0
+    inside = json.loads((world / "inside-report" / "overlap.json").read_text())["within"]
+    columns = ("split", "threshold", "examples", "overlap", "contamination", "other_label")
+    assert [tuple(one[name] for name in columns) for one in inside if one["dataset"] == "split"] == [
+        ("test", 0.99, 4, 2, 0.5, 2),
+        ("train", 0.99, 4, 2, 0.5, 1),
+    ]
+    page = (world / "inside-report" / "report.html").read_text()
+    assert "Inside the sets" in page and "train: train/b/4.jpg" in page
+    review = Review(read_overlaps(str(world / "inside")), str(world / "inside-review" / "labels.jsonl"), 5)
+    place = next(number for number, pair in enumerate(review.samples["split within"].pairs) if pair.eval_key == "test/b/3.jpg")
+    for side, wanted in (("evaluation", "test/b/3.jpg"), ("training", "train/b/5.jpg")):
+        assert review.pictures["split within", place, side] == (world / "split" / wanted).read_bytes()
+    for number in range(len(review.samples["split within"].pairs)):
+        review.label("split within", number, "duplicate")
+    assert read_thresholds(str(world / "inside-review" / "thresholds.json")).keys() == {"split within"}
 
 
 def test_errors_leave_the_output_alone(world, found):
