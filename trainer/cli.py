@@ -29,6 +29,7 @@ COMMANDS = {
     "geolocation": ("trainer.evaluate.geolocation", "where pictures were taken, by the nearest reference pictures"),
     "rerank": ("trainer.evaluate.rerank", "pictures ranked by a text"),
     "search": ("trainer.commands.search", "pictures, shards or videos looked through by texts and pictures"),
+    "typographic": ("trainer.evaluate.typographic", "the attack of a word written on a picture, by size and place"),
     "visualize": ("trainer.evaluate.visualize", "pictures of what a model looks for: channels, neurons, layers, texts"),
     "scaling": ("trainer.evaluate.scaling", "error of many checkpoints against their compute"),
     "report": ("trainer.evaluate.report", "all of it for one checkpoint and a folder of sets, as one page"),

@@ -126,10 +126,20 @@ def pictures(
     examples: Iterator[Example], preprocessing: Preprocessing, skipped: Skipped, threads: int
 ) -> Iterator[tuple[Example, np.ndarray]]:
     """Examples with their pictures as uint8 [size, size, 3], in order, decoded in threads a bounded way ahead."""
+    return prepared(examples, lambda example: preprocessing(example.image), skipped, threads)
+
+
+def prepared(
+    examples: Iterator[Example], prepare: Callable[[Example], np.ndarray], skipped: Skipped, threads: int
+) -> Iterator[tuple[Example, np.ndarray]]:
+    """Examples, without their bytes, with what `prepare` makes of them, in order, made in threads a bounded way ahead.
+
+    One for which it raises ImageError is counted as skipped.
+    """
 
     def picture(example: Example) -> np.ndarray | str:
         try:
-            return preprocessing(example.image)
+            return prepare(example)
         except ImageError as error:
             return str(error)
 

@@ -23,6 +23,7 @@ JOINING = {
     "surveillance": "trainer.evaluate.surveillance",
     "identities": "trainer.evaluate.identities",
     "geolocation": "trainer.evaluate.geolocation",
+    "typographic": "trainer.evaluate.typographic_page",
 }
 
 
