@@ -43,8 +43,13 @@ class Embedder:
         return self.model.config.dimension
 
     @torch.inference_mode()
-    def embed(self, squares: Sequence[np.ndarray]) -> np.ndarray:
-        """Unit vectors float16 [n, dimension] of uint8 squares [resolution, resolution, 3]."""
+    def embed(self, squares: Sequence[np.ndarray], *, indexed: bool = False) -> np.ndarray:
+        """Unit vectors float16 [n, dimension] of uint8 squares [resolution, resolution, 3].
+
+        Args:
+          indexed: whether they are what is searched in (evaluation images), not what is searched for (training images). The
+            two differ where scores are normalised (`dedup.whitening`).
+        """
         result = np.zeros((len(squares), self.dimension), np.float16)
         for start in range(0, len(squares), BATCH):
             some = np.stack(squares[start : start + BATCH])
@@ -56,11 +61,13 @@ class Embedder:
             result[start : start + len(some)] = vectors.cpu().numpy().astype(np.float16)
         return result
 
-    def embed_all(self, named: Iterable[tuple[Any, np.ndarray]], at_once: int = 16 * BATCH) -> Iterator[tuple[list[Any], np.ndarray]]:
-        """Names and vectors of a stream of (name, square), some at a time, in order."""
+    def embed_all(
+        self, named: Iterable[tuple[Any, np.ndarray]], at_once: int = 16 * BATCH, *, indexed: bool = False
+    ) -> Iterator[tuple[list[Any], np.ndarray]]:
+        """Names and vectors of a stream of (name, square), some at a time, in order; `indexed` as in `embed`."""
         named = iter(named)
         while some := list(islice(named, at_once)):
-            yield [name for name, _ in some], self.embed([pixels for _, pixels in some])
+            yield [name for name, _ in some], self.embed([pixels for _, pixels in some], indexed=indexed)
 
 
 def load(path: str, device: str = "cpu") -> Embedder:

@@ -103,8 +103,9 @@ def _page(overlaps: Overlaps, thresholds, sets: Sequence[SetStatistics], inside,
         sections.append(section)
     if overlaps.within is not None:
         sections.append(within_section(overlaps, inside, gallery))
+    embedder = "CLIP's own image tower" if parameters.get("clip") else "Detector"
     views = ", ".join(["whole", *parameters["views"]])
-    how = Section("How it was searched", f"Views: {views}. Index: {parameters['index']}. Detector: {parameters['detector']}.")
+    how = Section("How it was searched", f"Views: {views}. Index: {parameters['index']}. {embedder}: {parameters['detector']}.")
     how.table(["count", "number"], [[name, number] for name, number in {**counts, **overlaps.manifest["drops"]}.items()])
     return render("Overlap of training data with evaluation sets", [*sections, how], lead)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -45,6 +45,7 @@ class Search:
       max_hits: of each evaluation image, the most similar ones.
       index: `flat` or `ivf`.
       probes: cells that an `ivf` search looks into.
+      load: makes an embedder of the path `detector`; a module's function, since it travels to workers.
     """
 
     detector: str
@@ -56,6 +57,7 @@ class Search:
     max_hits: int
     index: str
     probes: int
+    load: Callable[[str], embedding.Embedder] = embedding.load
 
     def kept(self, kind: str, *what: Any, suffix: str = "parquet") -> str:
         """Path in the cache of something made of `what` with this detector."""
@@ -63,11 +65,11 @@ class Search:
         return files.join(self.cache, f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:40]}.{suffix}")
 
 
-def load_detector(path: str, threads: int = 1) -> embedding.Embedder:
+def load_detector(path: str, threads: int = 1, load: Callable[[str], embedding.Embedder] = embedding.load) -> embedding.Embedder:
     """A detector on its own thread: one process a core is faster, and the sums come in one order."""
     torch.set_num_threads(threads)
     faiss.omp_set_num_threads(threads)
-    return embedding.load(path)
+    return load(path)
 
 
 def tar_digest(shard: ShardPaths) -> str:
@@ -91,10 +93,10 @@ class EmbedEvaluation:
     """Embeds the views of a part of an evaluation set. Result: path of the embeddings, of the table of images, and counts."""
 
     search: Search
-    named: str = "evaluation image"  # what its images are counted as
+    indexed: bool = True  # False: of a split that is searched for in the index
 
     def load(self) -> embedding.Embedder:
-        return load_detector(self.search.detector)
+        return load_detector(self.search.detector, load=self.search.load)
 
     def __call__(self, embedder: embedding.Embedder, part: EvaluationPart) -> dict[str, Any]:
         digest, skipped = hashlib.sha256(), Skipped()
@@ -106,15 +108,16 @@ class EmbedEvaluation:
         for example in examples(skipped):
             digest.update(f"{example.eval_key}\0{example.label}\0{len(example.image)}\0".encode())
             digest.update(example.image)
-        vectors_path = self.search.kept("evaluation", digest.hexdigest(), list(self.search.views))
+        vectors_path = self.search.kept("evaluation" if self.indexed else "other", digest.hexdigest(), list(self.search.views))
         images_path = vectors_path.removesuffix(".parquet") + "-images.parquet"
         if not (files.exists(images_path) and files.exists(vectors_path)):
             self._embed(embedder, examples(), vectors_path, images_path)
         errors = Counter(tables.read_table(images_path, ["error"])["error"].to_pylist())
-        counts = {f"{self.named}s": errors.pop("", 0)}
-        drops = {f"{self.named}: {reason}": number for reason, number in errors.items()}
+        named = "evaluation image" if self.indexed else "other image"
+        counts = {f"{named}s": errors.pop("", 0)}
+        drops = {f"{named}: {reason}": number for reason, number in errors.items()}
         if part.number == 0:  # every part reads the whole split, and meets the same
-            drops |= {f"{self.named}: {reason}": number for reason, number in skipped.counts.items()}
+            drops |= {f"{named}: {reason}": number for reason, number in skipped.counts.items()}
         place = {"dataset": part.dataset, "split": part.split, "part": part.number}
         return {**place, "vectors": vectors_path, "images": images_path, "counts": counts, "drops": drops}
 
@@ -137,7 +140,7 @@ class EmbedEvaluation:
                     column.append(value)
                 yield from zip(((example.eval_key, name) for name in names), seen)
 
-        for some, embedded in embedder.embed_all(squares(), AT_ONCE):
+        for some, embedded in embedder.embed_all(squares(), AT_ONCE, indexed=self.indexed):
             keys += [key for key, _ in some]
             regions += [region for _, region in some]
             vectors.append(embedded)
@@ -165,7 +168,7 @@ class EmbedShard:
     search: Search
 
     def load(self) -> embedding.Embedder:
-        return load_detector(self.search.detector)
+        return load_detector(self.search.detector, load=self.search.load)
 
     def __call__(self, embedder: embedding.Embedder, shard: ShardPaths) -> dict[str, Any]:
         path = self.search.kept("embeddings", tar_digest(shard), self.search.regions)

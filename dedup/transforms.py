@@ -57,7 +57,7 @@ class FindOverlaps(beam.PTransform):
     Args:
       settings: see `dedup.tasks.Search`.
       parts: the evaluation sets, divided.
-      others: the sets' other splits, divided; each image of `parts` is also compared with these and with its own split. None: it is not.
+      others: all splits of the sets, divided; each image of `parts` is also compared with these. None: it is not.
       folder: for the index, removed at the end.
       output: the output folder's path.
       files: number of output files.
@@ -108,7 +108,7 @@ class FindOverlaps(beam.PTransform):
             | "Gather hits"
             >> RunTasks(search.GatherHits(self.settings, self.folder, self.output, self.files), processes=self.processes, label="gathering")
         )
-        inside = [] if self.others is None else self._within(pipeline, evaluation, index)
+        inside = [] if self.others is None else self._within(pipeline, index)
         return (
             flatten([evaluation, embedded, hits, gathered, *inside])
             | "Counts" >> beam.Map(named_counts)
@@ -116,18 +116,17 @@ class FindOverlaps(beam.PTransform):
             | Finish(self.finish)
         )
 
-    def _within(self, pipeline, evaluation, index) -> list:
+    def _within(self, pipeline, index) -> list:
         """What has counts of the comparison of evaluation images with the other images of their own sets."""
         plain = replace(self.settings, views=())
         others = (
             pipeline
-            | "Parts of other splits" >> beam.Create(self.others)
-            | "Embed other splits"
-            >> RunTasks(EmbedEvaluation(plain, "other image"), processes=self.processes, label="other splits")
+            | "Parts of all splits" >> beam.Create(self.others)
+            | "Embed all splits"
+            >> RunTasks(EmbedEvaluation(plain, indexed=False), processes=self.processes, label="all splits")
         )
         hits = (
-            (evaluation, others)
-            | "All splits" >> beam.Flatten()
+            others
             | "Meet their own index" >> beam.Map(lambda result, name: (result, name), beam.pvalue.AsSingleton(index))
             | "Search within"
             >> RunTasks(within.SearchWithin(self.settings, self.folder), processes=self.processes, label="within the sets")

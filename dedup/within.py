@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dedup.neighbours import EvaluationIndex, Hits, cap_each_image, no_hits
 from dedup.search import SearchShard
 from dedup.tasks import Search, vectors_of
-from dedup.views import WHOLE, view_names
+from dedup.views import view_names
 from wit_builder import files, tables
 from wit_builder.hashing import file_of
 from wit_builder.records import WITHIN
@@ -49,7 +48,6 @@ class SearchWithin:
         mine = images["dataset"].to_numpy(zero_copy_only=False).astype(str) == part["dataset"]
         numbers = {key: number for number, key in enumerate(images["eval_key"].to_pylist()) if mine[number]}
         embedded = tables.read_table(part["vectors"])
-        embedded = embedded.filter(pc.equal(embedded["region"], WHOLE))
         vectors, keys = vectors_of(embedded["embedding"]), embedded["key"].to_pylist()
         others = tables.read_table(part["images"], ["eval_key", "label"])
         labels = dict(zip(others["eval_key"].to_pylist(), others["label"].to_pylist()))

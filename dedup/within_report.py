@@ -48,11 +48,10 @@ def within_counts(overlaps: Overlaps, thresholds: Mapping[str, float]) -> list[W
     examples = {name: 0 for name in overlaps.datasets}
     for entry in pc.value_counts(overlaps.images["dataset"].combine_chunks()).to_pylist():
         examples[entry["values"]] = entry["counts"]
-    evaluated = overlaps.manifest["parameters"]["split"]
     compared = {
         (entry["dataset"], split)
         for entry in overlaps.manifest["inputs"]["evaluation sets"]
-        for split in (evaluated, *entry.get("within", {}))
+        for split in entry.get("within", {})
     }
     found = []
     for dataset, split in sorted(compared):

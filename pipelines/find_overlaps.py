@@ -8,6 +8,7 @@ from typing import Any
 
 import apache_beam as beam
 
+from dedup import embedding
 from dedup.neighbours import FLAT, IVF
 from dedup.tasks import EvaluationPart, Search, load_detector, tar_digest
 from dedup.transforms import FindOverlaps
@@ -36,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made.add_argument("--shards", required=True, metavar="DIR", help="shards of download_images, or a pattern of tars")
     made.add_argument("--eval", required=True, nargs="+", action="extend", metavar="NAME=DIR", help="evaluation sets")
     made.add_argument("--split", default="test", choices=("train", "validation", "test"), help="of the evaluation sets (default: test)")
-    made.add_argument("--detector", required=True, metavar="FILE", help="detector.safetensors of python -m dedup train")
+    embedder = made.add_mutually_exclusive_group(required=True)
+    embedder.add_argument("--detector", metavar="FILE", help="detector.safetensors of python -m dedup train")
+    embedder.add_argument("--clip", metavar="FILE", help="a checkpoint of trainer train in its place, as a baseline; give --loose with it")
     made.add_argument("--output", required=True, metavar="DIR")
     made.add_argument("--cache", metavar="DIR", help="embeddings and hits, kept from run to run (default: OUTPUT/cache)")
     made.add_argument("--loose", type=float, metavar="X", help="keep hits from this cosine on (default: the detector's own)")
@@ -53,10 +56,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise UserError("--max-hits and --probes must be at least 1")
     sets = parse_set_flags(flags.eval)
     shards = find_shards(flags.shards)
-    detector = load_detector(flags.detector)
+    checkpoint, load = flags.detector, embedding.load
+    if flags.clip:
+        from pipelines.clip_baseline import load_clip  # the trainer takes a second to import
+
+        checkpoint, load = flags.clip, load_clip
+    detector = load_detector(checkpoint, load=load)
     loose = flags.loose if flags.loose is not None else detector.metadata.get("calibration", {}).get("loose")
     if loose is None:
-        raise UserError("the detector has no loose threshold of its own", where=flags.detector, fix="give --loose, for instance 0.5")
+        raise UserError("the detector has no loose threshold of its own", where=checkpoint, fix="give --loose, for instance 0.5")
     if not -1 < loose <= 1:
         raise UserError(f"--loose must be a cosine above -1 and at most 1, not {loose}")
     views = parse_views(flags.views)
@@ -68,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         described.append({"dataset": one.name, **found})
         total_bytes += found["bytes"]
         parts += divided
-        for split in sorted(set(one.splits) - {flags.split}) if flags.within else ():
+        for split in sorted(one.splits) if flags.within else ():
             found, divided = _divided(one, split)
             described[-1].setdefault("within", {})[split] = found
             others += divided
@@ -76,14 +84,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parameters = {
         "split": flags.split, "loose": loose, "max_hits": flags.max_hits, "views": list(views), "regions": flags.regions,
         "index": flags.index, "probes": flags.probes if flags.index == IVF else None, "detector": detector.sha256,
-    } | ({"within": True} if flags.within else {})  # fmt: skip
+    } | {name: True for name in ("within", "clip") if getattr(flags, name)}  # fmt: skip
     inputs = {"shards": [[shard.name, tar_digest(shard)] for shard in shards], "evaluation sets": described}
     output = Output(flags.output, "find_overlaps", parameters, inputs)
     calibration = dict(detector.metadata.get("calibration", {}))
     where = {"shards": files.absolute(flags.shards), "evaluation_sets": {one.name: files.absolute(one.path) for one in sets}}
     if output.begin(running.record() | where):
         settings = Search(
-            detector=flags.detector,
+            detector=checkpoint,
             detector_sha256=detector.sha256,
             cache=flags.cache or output.file("cache"),
             views=views,
@@ -92,6 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             max_hits=flags.max_hits,
             index=flags.index,
             probes=flags.probes,
+            load=load,
         )
         transform = FindOverlaps(
             settings,
