@@ -23,7 +23,7 @@ LOOSE = 0.5  # share of evaluation images that have a different image above the 
 FALSE = 0.01  # the same for the threshold: expected false hits per evaluation image
 
 
-def calibrate(embedder: Embedder, pool: Pool, augmenter: Augmenter, seed: int) -> dict[str, float]:
+def calibrate(embedder: Embedder, pool: Pool, augmenter: Augmenter, seed: int, compared: int = COMPARED) -> dict[str, float]:
     """Similarities of copies and of different images.
 
     Each held-out image, in all its views, is compared with training images, as a search does. Its distance to the nearest
@@ -41,13 +41,13 @@ def calibrate(embedder: Embedder, pool: Pool, augmenter: Augmenter, seed: int) -
       accuracy: share of those views that find their own image first among all held-out ones (the paper's proxy task).
       Empty where fewer than eight were held out.
     """
-    held, others = pool.held_out, pool.some(COMPARED)
+    held, others = pool.held_out, pool.some(compared)
     if len(held) < 8 or not len(others):
         return {}
     side = embedder.resolution
     pictures = [Image.fromarray(pixels) for pixels in held.permute(0, 2, 3, 1).numpy()]
     views = [view for picture in pictures for view in evaluation_views(picture, side, VIEW_KINDS)]
-    indexed = embedder.embed(views).astype(np.float32).reshape(len(held), len(view_names(VIEW_KINDS)), -1)  # [H, views, D]
+    indexed = embedder.embed(views, indexed=True).astype(np.float32).reshape(len(held), len(view_names(VIEW_KINDS)), -1)  # [H, views, D]
     trained = embedder.embed([_shrunk(pixels, side) for pixels in others.permute(0, 2, 3, 1).numpy()]).astype(np.float32)
     nearest = (indexed @ trained.T).max((1, 2))  # [H]
     first, _ = augmenter(held, torch.Generator().manual_seed(seed + 1))

@@ -19,6 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train(commands)
     _add_embed(commands)
+    _add_whiten(commands)
     _add_evaluate(commands)
     _add_review(commands)
     _add_report(commands)
@@ -83,6 +84,41 @@ def _train(flags: argparse.Namespace) -> None:
             f"on {counts['held out']} images kept from training: views find their own image {calibration['accuracy']:.1%}; "
             f"found at the threshold: recompressed {calibration['easy_found']:.1%}, views {calibration['views_found']:.1%}"
         )
+
+
+def _add_whiten(commands) -> None:
+    made = _command(
+        commands,
+        "whiten",
+        "Whiten a detector's embeddings, as SSCD does: a new checkpoint, calibrated anew, that every command takes in the old one's place.",
+        "--checkpoint detector/detector.safetensors --shards shards --output detector/whitened.safetensors",
+        _whiten,
+    )
+    made.add_argument("--checkpoint", required=True, metavar="FILE", help="detector.safetensors")
+    source = made.add_mutually_exclusive_group(required=True)
+    source.add_argument("--shards", metavar="DIR", help="shards that it was trained on, or a pattern of tars")
+    source.add_argument("--images", metavar="DIR", help="or the folder of images")
+    made.add_argument("--output", required=True, metavar="FILE", help="gets the new checkpoint")
+    made.add_argument("--normalise", action="store_true", help="also take from scores what an image has in common with training images")
+    made.add_argument("--dimension", type=int, default=0, metavar="N", help="numbers of an embedding that are kept (default: all)")
+    made.add_argument("--count", type=int, default=10_000, metavar="N", help="images read, at most (default: 10000)")
+    made.add_argument("--seed", type=int, default=0, metavar="N", help="that it was trained with: the same images are held out")
+
+
+def _whiten(flags: argparse.Namespace) -> None:
+    from dedup.whiten import whiten
+
+    if flags.count < 1:
+        raise UserError("--count must be at least 1")
+    values = {name: value for name, value in vars(flags).items() if name not in ("command", "run")}
+    calibration = whiten(**values, threads=available_cores())
+    if calibration:
+        print(
+            f"images kept from training: views find their own image {calibration['accuracy']:.1%}; "
+            f"found at the threshold {calibration['threshold']:.3f}: recompressed {calibration['easy_found']:.1%}, "
+            f"views {calibration['views_found']:.1%}"
+        )
+    print(flags.output)
 
 
 def _add_report(commands) -> None:

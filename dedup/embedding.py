@@ -11,11 +11,13 @@ import numpy as np
 import torch
 
 from dedup.model import Detector, DetectorConfig
+from dedup.whitening import TENSORS, Whitening, from_tensors
 from learning import checkpoint
 from wit_builder.errors import UserError
 from wit_builder.outputs import sha256_of
 
 KIND = "webimagetext detector"
+WHITENING = "whitening."  # before the names of its tensors
 BATCH = 32  # fixed, and filled up: the arithmetic, and so the last bits, must not depend on how many images there are
 
 
@@ -27,12 +29,14 @@ class Embedder:
       model: in evaluation mode, on its device.
       metadata: what the checkpoint says: configuration, recipe, calibration.
       sha256: of the checkpoint file, in hex; names the embeddings made with it.
+      whitening: what is done to the model's vectors; None: nothing.
     """
 
     model: Detector
     metadata: Mapping[str, Any]
     sha256: str
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    whitening: Whitening | None = None
 
     @property
     def resolution(self) -> int:
@@ -40,7 +44,7 @@ class Embedder:
 
     @property
     def dimension(self) -> int:
-        return self.model.config.dimension
+        return self.whitening.dimension if self.whitening else self.model.config.dimension
 
     @torch.inference_mode()
     def embed(self, squares: Sequence[np.ndarray], *, indexed: bool = False) -> np.ndarray:
@@ -57,8 +61,10 @@ class Embedder:
             filled[: len(some)] = some
             # A view of [B, R, R, 3] memory: channels-last, as the convolutions like it.
             pixels = torch.from_numpy(filled).to(self.device).permute(0, 3, 1, 2).float() / 255
-            vectors = self.model(pixels)[: len(some)]
-            result[start : start + len(some)] = vectors.cpu().numpy().astype(np.float16)
+            vectors = self.model(pixels).cpu().numpy()
+            if self.whitening:
+                vectors = self.whitening(vectors, indexed=indexed)
+            result[start : start + len(some)] = vectors[: len(some)].astype(np.float16)
         return result
 
     def embed_all(
@@ -80,11 +86,17 @@ def load(path: str, device: str = "cpu") -> Embedder:
     if metadata.get("kind") != KIND:
         raise UserError("not a detector's checkpoint", where=path, fix="give detector.safetensors of python -m dedup train")
     model = Detector(DetectorConfig.from_json(metadata["config"]))
+    tensors = dict(tensors)
+    found = [tensors.pop(WHITENING + name).numpy() for name in TENSORS if WHITENING + name in tensors]
+    whitening = from_tensors(found, model.config.dimension, path) if found else None
     model.load_state_dict(tensors)
     model = model.eval().to(device, memory_format=torch.channels_last)
-    return Embedder(model, metadata, sha256_of(path), torch.device(device))
+    return Embedder(model, metadata, sha256_of(path), torch.device(device), whitening)
 
 
-def save(path: str, model: Detector, metadata: Mapping[str, Any]) -> None:
+def save(path: str, model: Detector, metadata: Mapping[str, Any], whitening: Whitening | None = None) -> None:
     """Write a detector's checkpoint, atomically."""
-    checkpoint.save(path, model.state_dict(), {"kind": KIND, "config": model.config.to_json(), **metadata})
+    tensors = dict(model.state_dict())
+    if whitening:
+        tensors |= {WHITENING + name: torch.from_numpy(getattr(whitening, name)) for name in TENSORS}
+    checkpoint.save(path, tensors, {"kind": KIND, "config": model.config.to_json(), **metadata})
