@@ -6,15 +6,15 @@ Every choice is drawn for each image from one generator, so a run that goes on f
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from dedup import resample
+from dedup import changes, resample
+from dedup.draw import Draw, change_some
 from wit_builder.errors import UserError
 
 Range = tuple[float, float]
@@ -96,46 +96,40 @@ class Augmenter:
 
     def __init__(self, recipe: Recipe, resolution: int, device: torch.device | str = "cpu") -> None:
         self.recipe, self.resolution, self.device = recipe, resolution, torch.device(device)
-        self.texts = _text_masks().to(self.device) if recipe.text else None  # [T, 1, h, w] in 0…1
+        self.texts = changes.text_masks().to(self.device) if recipe.text else None  # [T, 1, h, w] in 0…1
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Views of uint8 images [B, 3, S, S]: two of float32 [B, 3, R, R] in 0…1, the second one milder where the recipe says so."""
         images = images.to(self.device).float() / 255
         draw = Draw(len(images), generator, self.device)
         first = self._view(images, draw)
-        second = self._view(images, draw)
-        if self.recipe.clean_partner:
-            plain = F.interpolate(images, size=(self.resolution, self.resolution), mode="bilinear", antialias=True)
-            second = torch.where(draw.chance(self.recipe.clean_partner)[:, None, None, None], plain, second)
+        clean = draw.chance(self.recipe.clean_partner)
+        second = change_some(self._view(images, draw), clean, lambda _, places: self._small(images[places]))
         return first, second
 
     def _view(self, images: Tensor, draw: Draw) -> Tensor:
-        recipe, side = self.recipe, self.resolution
-        images = _turn(images, draw, recipe)
-        kernel = draw.integers(1, len(resample.KERNELS))
-        view = self._place(images, draw, kernel)
+        recipe = self.recipe
+        view = self._place(changes.turn(images, draw, recipe.rotation, recipe.quarter_turn), draw)
         if recipe.mixup:
             amount = draw.uniform(0.2, 0.5) * draw.chance(recipe.mixup)
             view = view + amount[:, None, None, None] * (view[draw.permutation()] - view)
         if recipe.picture:
-            view = _small_picture(view, images, draw, recipe.picture)
+            view = changes.small_picture(view, images, draw, recipe.picture)
         if self.texts is not None:
-            view = self._write(view, draw)
-        view = _colours(view, draw, recipe)
-        matrix = _degradation(draw, recipe, side)
-        view = resample.apply(matrix, view, matrix).clamp(0, 1)
+            for chance in (recipe.text, recipe.text / 2):  # some get a second line
+                view = changes.write(view, self.texts, draw, chance)
+        view = changes.colours(view, draw, recipe.jitter, recipe.grey)
+        view = changes.degrade(view, draw, recipe.rescale, recipe.blur)
         if recipe.noise:
-            strength = draw.uniform(0, 0.1) * draw.chance(recipe.noise)
-            view = (view + strength[:, None, None, None] * draw.normal(view.shape)).clamp(0, 1)
+            view = changes.add_noise(view, draw, recipe.noise)
         if recipe.jpeg[1] > 0:
-            chosen = draw.chance(0.5)
-            compressed = resample.jpeg(view, draw.uniform(*recipe.jpeg))
-            view = torch.where(chosen[:, None, None, None], compressed, view)
+            view = changes.compress(view, draw, recipe.jpeg)
         return view
 
-    def _place(self, images: Tensor, draw: Draw, kernel: Tensor) -> Tensor:
+    def _place(self, images: Tensor, draw: Draw) -> Tensor:
         """Crop, zoom, aspect and flip; some views fill only a part of a larger picture."""
         recipe, side, columns = self.recipe, self.resolution, images.shape[-1]
+        kernel = draw.integers(1, len(resample.KERNELS))
         one = torch.ones(draw.batch, device=self.device)
         area = torch.where(draw.chance(recipe.crop_chance), draw.uniform(*recipe.crop_area), one)
         ratio = torch.exp(draw.uniform(math.log(recipe.aspect[0]), math.log(recipe.aspect[1])) * 0.5)
@@ -162,151 +156,35 @@ class Augmenter:
         box_y = torch.where(quartered, draw.integers(0, 2) * 0.5, box_y)
         rows = resample.axis_matrix((y0, y1), (box_y, box_y + box_h), kernel, side, columns)
         cols = resample.axis_matrix((x0, x1), (box_x, box_x + box_w), kernel, side, columns)
+        view = resample.apply(rows, images, cols)
         filled = (rows.sum(2) > 0.5)[:, None, :, None] & (cols.sum(2) > 0.5)[:, None, None, :]  # [B, 1, R, R]
-        return torch.where(filled, resample.apply(rows, images, cols), self._grounds(images, draw, quartered))
+        for chosen, ground in ((quartered, self._quarters), (pasted & ~quartered, self._ground)):
+            make = ground(images, draw)
+            view = change_some(view, chosen, lambda some, places, make=make: torch.where(filled[places], some, make(places)))
+        return view
 
-    def _grounds(self, images: Tensor, draw: Draw, quartered: Tensor) -> Tensor:
-        """What surrounds a pasted image: a plain colour, another image, or for collages four others, [B, 3, R, R]."""
-        side = self.resolution
-        other = F.interpolate(images[draw.permutation()], size=(side, side), mode="bilinear", antialias=True)
-        small = F.interpolate(other, size=(side // 2, side // 2), mode="area")
-        quarters = [small[draw.permutation()] for _ in range(4)]
-        four = torch.cat([torch.cat(quarters[:2], 3), torch.cat(quarters[2:], 3)], 2)
+    def _ground(self, images: Tensor, draw: Draw) -> Callable[[Tensor], Tensor]:
+        """What surrounds a pasted image: a plain colour or another image, [n, 3, R, R] for places [n] in the batch."""
         shade = draw.choice(torch.tensor([0.0, 1.0, 0.5], device=self.device))
-        plain = torch.where(draw.chance(0.5)[:, None], shade[:, None].expand(-1, 3), draw.uniform(0, 1, columns=3))
-        ground = torch.where(draw.chance(0.5)[:, None, None, None], plain[:, :, None, None].expand_as(other), other)
-        return torch.where(quartered[:, None, None, None], four, ground)
+        plain = torch.where(draw.chance(0.5)[:, None], shade[:, None].expand(-1, 3), draw.uniform(0, 1, columns=3))  # [B, 3]
+        is_plain, others = draw.chance(0.5), draw.permutation()
 
-    def _write(self, view: Tensor, draw: Draw) -> Tensor:
-        """Lines of text of any size, place, slant and colour."""
-        for chance in (self.recipe.text, self.recipe.text / 2):
-            masks = self.texts[draw.integers(0, len(self.texts))]  # [B, 1, h, w]
-            width, angle = draw.uniform(0.4, 1.2), draw.uniform(-0.3, 0.3) * draw.chance(0.3)
-            height = width * draw.uniform(0.12, 0.3)
-            x, y = draw.uniform(-0.6, 0.6), draw.uniform(-0.9, 0.9)
-            cos, sin = torch.cos(angle), torch.sin(angle)
-            # Maps a view's coordinates (-1…1) to the strip's.
-            turn = torch.stack([
-                torch.stack([cos / width, sin / width, -(cos * x + sin * y) / width], 1),
-                torch.stack([-sin / height, cos / height, (sin * x - cos * y) / height], 1),
-            ], 1)  # fmt: skip
-            grid = F.affine_grid(turn, [draw.batch, 1, self.resolution, self.resolution], align_corners=False)
-            mask = F.grid_sample(masks, grid, align_corners=False) * draw.chance(chance)[:, None, None, None]
-            colour = draw.uniform(0, 1, columns=3)
-            colour = torch.where(draw.chance(0.5)[:, None], colour.round(), colour)
-            view = view + mask * draw.uniform(0.5, 1)[:, None, None, None] * (colour[:, :, None, None] - view)
-        return view
+        def make(places: Tensor) -> Tensor:
+            other = self._small(images[others[places]])
+            return torch.where(is_plain[places][:, None, None, None], plain[places][:, :, None, None], other)
 
+        return make
 
-class Draw:
-    """Random choices for each image of a batch. They are drawn on the CPU, so that every device gets the same."""
+    def _quarters(self, images: Tensor, draw: Draw) -> Callable[[Tensor], Tensor]:
+        """Four other images in the quarters of a collage, [n, 3, R, R] for places [n] in the batch."""
+        others = [draw.permutation() for _ in range(4)]
 
-    def __init__(self, batch: int, generator: torch.Generator, device: torch.device) -> None:
-        self.batch, self.generator, self.device = batch, generator, device
+        def make(places: Tensor) -> Tensor:
+            small = [F.interpolate(self._small(images[other[places]]), scale_factor=0.5, mode="area") for other in others]
+            return torch.cat([torch.cat(small[:2], 3), torch.cat(small[2:], 3)], 2)
 
-    def uniform(self, low: float, high: float, columns: int = 0) -> Tensor:
-        """[B], or [B, columns] where given."""
-        shape = (self.batch, columns) if columns else (self.batch,)
-        return (torch.rand(shape, generator=self.generator) * (high - low) + low).to(self.device)
+        return make
 
-    def chance(self, probability: float) -> Tensor:
-        return self.uniform(0, 1) < probability
-
-    def integers(self, low: int, high: int) -> Tensor:
-        return torch.randint(low, high, (self.batch,), generator=self.generator).to(self.device)
-
-    def choice(self, values: Tensor) -> Tensor:
-        return values[self.integers(0, len(values))]
-
-    def permutation(self) -> Tensor:
-        """Another image for each: a shift by a random number of places, so never itself (in a batch of at least two)."""
-        shift = int(torch.randint(1, max(self.batch, 2), (1,), generator=self.generator))
-        return (torch.arange(self.batch, device=self.device) + shift) % self.batch
-
-    def normal(self, shape: torch.Size) -> Tensor:
-        return torch.randn(shape, generator=self.generator).to(self.device)
-
-
-def _turn(images: Tensor, draw: Draw, recipe: Recipe) -> Tensor:
-    """Minor rotations and quarter turns, filling the corners with what is nearest: [B, 3, S, S] -> the same."""
-    angle = draw.uniform(-recipe.rotation, recipe.rotation) * math.pi / 180 * draw.chance(0.5)
-    quarters = draw.integers(1, 4) * draw.chance(recipe.quarter_turn)
-    turned = torch.nonzero((angle != 0) | (quarters != 0)).flatten()
-    if not len(turned):
-        return images
-    angle = (angle + quarters * math.pi / 2)[turned]
-    cos, sin, zero = torch.cos(angle), torch.sin(angle), torch.zeros_like(angle)
-    matrix = torch.stack([torch.stack([cos, -sin, zero], 1), torch.stack([sin, cos, zero], 1)], 1)
-    chosen = images[turned]
-    grid = F.affine_grid(matrix, list(chosen.shape), align_corners=False)
-    # Either the picture's edge goes on into the corners, or they are left as black wedges, as editors do.
-    images = images.clone()
-    edges = draw.chance(0.5)[turned][:, None, None, None]
-    border = F.grid_sample(chosen, grid, padding_mode="border", align_corners=False)
-    black = F.grid_sample(chosen, grid, padding_mode="zeros", align_corners=False)
-    images[turned] = torch.where(edges, border, black)
-    return images
-
-
-def _small_picture(view: Tensor, images: Tensor, draw: Draw, chance: float) -> Tensor:
-    """A piece of another image over a part of the view, as stickers and logos are."""
-    side, columns = view.shape[-1], images.shape[-1]
-    size = draw.uniform(0.15, 0.45)
-    x, y, sx, sy = (draw.uniform(0, 1) * (1 - size) for _ in range(4))
-    kernel = torch.full((draw.batch,), resample.KERNELS.index("linear"), device=view.device)
-    rows = resample.axis_matrix((sy, sy + size), (y, y + size), kernel, side, columns)
-    cols = resample.axis_matrix((sx, sx + size), (x, x + size), kernel, side, columns)
-    filled = (rows.sum(2) > 0.5)[:, None, :, None] & (cols.sum(2) > 0.5)[:, None, None, :]
-    filled = filled & draw.chance(chance)[:, None, None, None]
-    return torch.where(filled, resample.apply(rows, images[draw.permutation()], cols), view)
-
-
-def _colours(view: Tensor, draw: Draw, recipe: Recipe) -> Tensor:
-    """Hue, saturation, brightness and contrast as one 3×3 matrix and an offset for each image."""
-    strength = recipe.jitter
-    if not strength and not recipe.grey:
-        return view
-    changed = draw.chance(0.8)
-    hue = draw.uniform(-strength, strength) * 0.6 * changed  # radians around the grey axis
-    saturation = 1 + draw.uniform(-strength, strength) * 1.5 * changed
-    saturation = torch.where(draw.chance(recipe.grey), torch.zeros_like(saturation), saturation).clamp_min(0)
-    gain = torch.exp(draw.uniform(-strength, strength) * changed)
-    contrast = torch.exp(draw.uniform(-strength, strength) * changed)
-    grey = torch.tensor([0.299, 0.587, 0.114], device=view.device).expand(3, 3)
-    eye = torch.eye(3, device=view.device)
-    axis = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]], device=view.device) * 3**-0.5
-    third = torch.full((3, 3), 1 / 3, device=view.device)
-    cos, sin = torch.cos(hue)[:, None, None], torch.sin(hue)[:, None, None]
-    turn = third + cos * (eye - third) + sin * axis  # [B, 3, 3], rotation about (1, 1, 1)
-    matrix = torch.bmm(grey + saturation[:, None, None] * (eye - grey), turn) * gain[:, None, None]
-    mean = view.mean((1, 2, 3), keepdim=True)
-    view = (view - mean) * contrast[:, None, None, None] + mean
-    return torch.einsum("bdc,bchw->bdhw", matrix, view).clamp(0, 1)
-
-
-def _degradation(draw: Draw, recipe: Recipe, side: int) -> Tensor:
-    """Shrinking and enlarging, then blur, as one matrix for rows and columns alike, [B, R, R]."""
-    full = torch.full((draw.batch,), float(side), device=draw.device)
-    size = torch.where(draw.chance(0.5), draw.uniform(recipe.rescale, 1) * side, full).round()
-    kinds = len(resample.KERNELS)
-    matrix = resample.rescale_matrix(size, draw.integers(0, kinds), draw.integers(1, kinds), side)
-    untouched = (size == side)[:, None, None]
-    matrix = torch.where(untouched, torch.eye(side, device=draw.device), matrix)
-    if recipe.blur:
-        sigma = draw.uniform(0.5, side / 24) * draw.chance(recipe.blur)
-        matrix = torch.bmm(resample.blur_matrix(sigma, side), matrix)
-    return matrix
-
-
-def _text_masks(count: int = 64, height: int = 32, width: int = 192) -> Tensor:
-    """Strips of made-up text in Pillow's own font, [count, 1, height, width] in 0…1."""
-    chooser = np.random.default_rng(0)
-    letters = list("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789     .,!?#@&")
-    masks = np.zeros((count, height, width), np.float32)
-    for index in range(count):
-        font = ImageFont.load_default(size=int(chooser.integers(16, 31)))
-        strip = Image.new("L", (width, height))
-        text = "".join(chooser.choice(letters, 24))
-        ImageDraw.Draw(strip).text((0, height // 2), text, fill=255, font=font, anchor="lm")
-        masks[index] = np.asarray(strip, np.float32) / 255
-    return torch.from_numpy(masks)[:, None]
+    def _small(self, images: Tensor) -> Tensor:
+        """Whole images at the views' size."""
+        return F.interpolate(images, size=(self.resolution, self.resolution), mode="bilinear", antialias=True)
