@@ -51,21 +51,22 @@ def decode(data: bytes, shorter_side: int = 0) -> Image.Image:
         raise ImageError("broken image") from error
 
 
-def crop_resized(image: Image.Image, size: int, across: float = 0.5, down: float = 0.5) -> np.ndarray:
-    """Square crop of the picture whose shorter side is resized to `size`, uint8 [size, size, 3].
+def crop_resized(image: Image.Image, size: int, across: float = 0.5, down: float = 0.5, side: float = 1.0) -> np.ndarray:
+    """Square crop of the picture whose shorter side is resized to `size / side`, uint8 [size, size, 3].
 
-    `across` and `down` in 0…1 place the crop: 0.5 is the centre. Only the crop is resampled (bicubic, anti-aliased);
-    its place is rounded to whole pixels of the resized picture, so that this equals resizing first and cropping then.
+    `across` and `down` in 0…1 place the crop: 0.5 is the centre. `side` in 0…1 is its side over the picture's shorter one.
+    Only the crop is resampled (bicubic, anti-aliased); its place is rounded to whole pixels of the resized picture, so that
+    this equals resizing first and cropping then.
     """
     width, height = image.size
-    shorter = min(width, height)
-    # Pixels of the whole resized picture beyond the crop (one of the two is zero), rounded down as torchvision's Resize does.
-    spare_x, spare_y = int(size * width / shorter) - size, int(size * height / shorter) - size
-    left = round(spare_x * across) * width / (spare_x + size)
-    top = round(spare_y * down) * height / (spare_y + size)
-    box = (left, top, left + size * width / (spare_x + size), top + size * height / (spare_y + size))
-    if (width, height) == (size, size):
+    if (width, height) == (size, size) and side == 1.0:
         return np.asarray(image)
+    scale = size / side / min(width, height)
+    # Size of the whole resized picture, rounded down as torchvision's Resize does.
+    whole = [max(size, int(scale * length + 1e-9)) for length in (width, height)]
+    left, top = (round((length - size) * place) for length, place in zip(whole, (across, down)))
+    unit_x, unit_y = width / whole[0], height / whole[1]  # pixels of the picture to one of the resized
+    box = (left * unit_x, top * unit_y, (left + size) * unit_x, (top + size) * unit_y)
     return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box))
 
 

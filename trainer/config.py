@@ -30,6 +30,7 @@ class TrainConfig:
     model: str = _flag("RN50", "the paper's name of a model, tiny, or a JSON file of sizes")
     text: str = _flag("", "text encoder (default: the model's)", ("", "transformer", "cbow"))
     image_size: int = _flag(0, "pixels a side (default: the model's)")
+    crop_area: float = _flag(1.0, "smallest share of the square's area that a random crop takes (the paper: 1; open_clip: 0.9)")
     context: int = _flag(0, "tokens of the longest text, start and end included (default: the model's)")
     init_from: str = _flag("", "start from the weights in this file: ours, OpenAI's, open_clip's or Hugging Face's names")
     tokenizer: str = _flag("", "from trainer tokenizer, or OpenAI's merges (default: one is trained on the shards' texts)")
@@ -63,6 +64,8 @@ class TrainConfig:
         problems = [f"--{name.replace('_', '-')} must be above 0" for name in positive if getattr(self, name) <= 0]
         not_negative = ("chunk_size", "learning_rate", "warm_up", "weight_decay", "clip_norm", "checkpoint_steps", "checkpoint_minutes")
         problems += [f"--{name.replace('_', '-')} must not be below 0" for name in not_negative if getattr(self, name) < 0]
+        if not 0 < self.crop_area <= 1:
+            problems.append("--crop-area must be above 0 and at most 1")
         for item in dataclasses.fields(self):
             choices = item.metadata["choices"]
             if choices and getattr(self, item.name) not in choices:

@@ -8,6 +8,7 @@ nothing about what a batch holds, and a position is one number.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 from collections import Counter
@@ -87,9 +88,11 @@ class Plan:
 class Chunks(Dataset):
     """Chunk number n of a run, decoded; what a worker process does."""
 
-    def __init__(self, index: Index, plan: Plan, tokenizer: Tokenizer, image_size: int, context: int, seed: int) -> None:
+    def __init__(
+        self, index: Index, plan: Plan, tokenizer: Tokenizer, image_size: int, context: int, seed: int, crop_area: float = 1.0
+    ) -> None:
         self.index, self.plan, self.tokenizer = index, plan, tokenizer
-        self.image_size, self.context = image_size, context
+        self.image_size, self.context, self.crop_area = image_size, context, crop_area
         self.salt = hash64("order", seed)
         self._open: dict[int, int] = {}  # file descriptors of local tars
 
@@ -104,14 +107,16 @@ class Chunks(Dataset):
         for epoch in np.unique(epochs):
             at = epochs == epoch
             chosen[at] = permute(within[at], len(self.index), hash64(self.salt, int(epoch)))
-        # Two numbers in 0…1 for each sample: where its crop lies.
-        crops = np.stack([mix(places, self.salt + turn) for turn in (1, 2)], -1) / 2.0**64  # [c, 2]
+        # Three numbers in 0…1 for each sample: where its crop lies, and its side over the picture's shorter one.
+        crops = np.stack([mix(places, self.salt + turn) for turn in (1, 2, 3)], -1) / 2.0**64  # [c, 3]
+        crops[:, 2] = np.sqrt(1 - crops[:, 2] * (1 - self.crop_area))
+        enough = math.ceil(size / math.sqrt(self.crop_area))  # pixels of the shorter side that the smallest crop needs
         for (image, text), crop in zip(self.read(chosen), crops):
             try:
                 text = text.decode("utf-8")
                 if not text.strip():
                     raise ValueError("empty text")
-                images[len(texts)] = crop_resized(decode(image, size), size, *crop)
+                images[len(texts)] = crop_resized(decode(image, enough), size, *crop)
                 texts.append(text)
             except UnicodeDecodeError:
                 drops["text is not UTF-8"] += 1

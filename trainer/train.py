@@ -146,7 +146,7 @@ def _train(config: TrainConfig, ranks: processes.Ranks, resume: str, dry_run: bo
         about = {"config": config.to_json(), "ranks": ranks.count, "step": step + 1, "state": form}
         return weights | tensors, describe(model, tokenizer, config.objective) | about
 
-    chunks = Chunks(index, plan, tokenizer, sizes.image_size, sizes.context, config.seed)
+    chunks = Chunks(index, plan, tokenizer, sizes.image_size, sizes.context, config.seed, config.crop_area)
     log = logs.Log(
         config.output if ranks.first else None,
         first_step=first_step,

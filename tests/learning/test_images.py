@@ -24,12 +24,13 @@ def test_jpeg_scale_is_reduced_only_as_far_as_the_size_allows(wanted, decoded):
 
 @pytest.mark.parametrize("size", [(97, 61), (61, 97), (64, 64), (500, 100), (33, 32), (10, 20)])
 @pytest.mark.parametrize("place", [(0.5, 0.5), (0.0, 1.0), (0.3, 0.8)])
-def test_crop_equals_resizing_first(size, place):
+@pytest.mark.parametrize("share", [1.0, 0.8])
+def test_crop_equals_resizing_first(size, place, share):
     image = decode(picture(*size, "PNG"))
-    whole = image.resize([int(32 * side / min(size)) for side in size], Image.Resampling.BICUBIC)
+    whole = image.resize([int(32 / share * side / min(size)) for side in size], Image.Resampling.BICUBIC)
     left, top = round((whole.width - 32) * place[0]), round((whole.height - 32) * place[1])
     expected = np.asarray(whole)[top : top + 32, left : left + 32].astype(int)
-    assert np.abs(crop_resized(image, 32, *place).astype(int) - expected).max() <= 2
+    assert np.abs(crop_resized(image, 32, *place, share).astype(int) - expected).max() <= 2
 
 
 @pytest.mark.parametrize("spoil, reason", [
