@@ -10,3 +10,10 @@ def test_texts_are_escaped_and_the_page_needs_no_network():
     assert "<script>" not in page and "&lt;script&gt;" in page and "1,200" in page
     assert "<img onerror" not in page
     assert "http" not in page.replace('http-equiv="Content-Security-Policy"', "")
+
+
+def test_a_long_page_begins_with_links_to_its_parts():
+    page = render("Report", [Section(f"Part <{number}>") for number in range(1, 9)]).decode()
+    assert page.count("<nav>") == 1 and all(f'<a href="#part{number}">Part &lt;{number}&gt;</a>' in page for number in range(1, 9))
+    assert all(f'<a id="part{number}"></a><h2>Part &lt;{number}&gt;</h2>' in page for number in range(1, 9))
+    assert "<nav>" not in render("Report", [Section("Alone")]).decode()

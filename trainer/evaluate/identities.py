@@ -48,6 +48,8 @@ def sections(found: Mapping[str, Any]) -> list[Section]:
             axes.plot(sizes, [100 * one[str(size)]["mean"] for size in sizes], "o-", label=short(name))
             axes.plot(sizes, [100 / size for size in sizes], "--", color="#9aa5b1", linewidth=1)
         axes.set_xscale("log")
+        axes.set_xticks(every := sorted({int(size) for one in found["sets"].values() for size in one}), [f"{size:,}" for size in every])
+        axes.minorticks_off()  # labels of its own would stand among these
         axes.set_ylim(0, 102)
         axes.set_xlabel("names on offer (dashed: chance)")
         axes.set_ylabel("top-1 accuracy, per cent")

@@ -248,6 +248,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "image_size": encoder.image_size, "logit_scale": encoder.scale,
     } if encoder else None  # fmt: skip
     files.write_json(output.file("report.json"), {**found, "model": about})
-    files.write_bytes(output.file("report.html"), page(about, found))
+    files.write_bytes(output.file("report.html"), page(about, found, flags.include))
     output.finish({"sets": len(results), "failed": len(failed)}, {})
     return 0

@@ -17,6 +17,7 @@ from wit_builder.report import Section
 
 # Commands whose results may join the page: module with `sections(metrics)`, by the manifest's stage.
 JOINING = {
+    "robustness": "trainer.evaluate.robustness_page",
     "human-comparison": "trainer.evaluate.human_comparison",
     "bias-probe": "trainer.evaluate.bias_page",
     "attributes": "trainer.evaluate.attributes",
@@ -24,7 +25,10 @@ JOINING = {
     "identities": "trainer.evaluate.identities",
     "geolocation": "trainer.evaluate.geolocation",
     "typographic": "trainer.evaluate.typographic_page",
+    "scaling": "trainer.evaluate.scaling",
+    "visualize": "trainer.evaluate.visualize",
 }
+WITH_PICTURES = ("visualize",)  # their `sections` take the output folder too
 
 
 def read_suites(values: Sequence[str], sets: Sequence[EvaluationSet]) -> dict[str, list[tuple[str, ...]]]:
@@ -96,12 +100,16 @@ def included(paths: Sequence[str], checkpoint: str) -> list[dict[str, Any]]:
         stage = manifest.get("stage")
         if stage not in JOINING:
             raise UserError(f"results of {stage} do not join a report", where=path, fix=f"those of {', '.join(JOINING)} do")
-        if manifest["inputs"].get("checkpoint") != checkpoint:
+        if checkpoint not in (manifest["inputs"].get("checkpoint"), *manifest["inputs"].get("checkpoints", ())):
             raise UserError("these results are another checkpoint's", where=path, fix="run the command with the report's")
         found.append({"stage": stage, "metrics": files.read_json(files.join(path, "metrics.json"))})
     return found
 
 
-def included_sections(found: Sequence[Mapping[str, Any]]) -> list[Section]:
-    """The page's part of each of these results."""
-    return [section for one in found for section in importlib.import_module(JOINING[one["stage"]]).sections(one["metrics"])]
+def included_sections(found: Sequence[Mapping[str, Any]], folders: Sequence[str]) -> list[Section]:
+    """The page's part of each of these results, whose output folders are given in the same order."""
+    made = []
+    for one, folder in zip(found, folders, strict=True):
+        module = importlib.import_module(JOINING[one["stage"]])
+        made += module.sections(one["metrics"], *[folder] * (one["stage"] in WITH_PICTURES))
+    return made

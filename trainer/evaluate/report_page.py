@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from trainer.evaluate import robustness_page
 from trainer.evaluate.fits import ShotsToMatch
 from trainer.evaluate.page_parts import by_shots, percent, short, with_interval
 from trainer.evaluate.probe import main_score
 from trainer.evaluate.report_flags import included_sections
 from trainer.evaluate.report_models import model_sections
-from trainer.evaluate.robustness_page import robustness_sections
 from trainer.evaluate.scoring import primary_metric
 from wit_builder.report import Section, render
 
 METRIC_NAMES = {"top1": "top-1", "map11": "11-point mAP"}
 
 
-def page(about: dict[str, Any] | None, found: dict[str, Any]) -> bytes:
-    """The whole page, from what report.json holds; `about` the checkpoint, or None where there is none."""
+def page(about: dict[str, Any] | None, found: dict[str, Any], folders: Sequence[str] = ()) -> bytes:
+    """The whole page, from what report.json holds.
+
+    Args:
+      about: the checkpoint, or None where there is none.
+      found: what report.json holds.
+      folders: of the results that are included, in their order.
+    """
     sets, over = found["sets"], found["over_sets"]
     sections = [
         *zero_shot_section(sets, over),
@@ -28,8 +35,8 @@ def page(about: dict[str, Any] | None, found: dict[str, Any]) -> bytes:
         *few_shot_section(sets, over),
         *model_sections(sets, found["models"]),
         *retrieval_section(sets),
-        *robustness_sections(found["robustness"]),
-        *included_sections(found["included"]),
+        *robustness_page.sections(found["robustness"]),
+        *included_sections(found["included"], folders),
         *confusion_section(sets),
         *skipped_section(sets, found["failed"], (found["robustness"] or {}).get("left_out", {})),
     ]
@@ -91,7 +98,7 @@ def probe_section(sets: dict[str, Any], over: dict[str, Any]) -> list[Section]:
     rows = {name: one for name, one in sets.items() if "linear_probe" in one}
     if not rows:
         return []
-    correlation = over["correlation"]
+    correlation = over["correlation"] if len(rows) > 2 else None  # through two points there is always a line
     note = f"Mean of the probes over {len(rows)} sets: {percent(over['linear_probe_mean'])}."
     if correlation is not None:
         note += f" Correlation of zero-shot with the probe: r = {correlation:.2f}."

@@ -23,7 +23,7 @@ from trainer.evaluate.label_spaces import accuracy, class_map, stands_in
 from trainer.evaluate.linear_probe import probe_data
 from trainer.evaluate.probe import Labelled
 from trainer.evaluate.prompting import add_prompt_flags, prompting_of
-from trainer.evaluate.robustness_page import robustness_sections
+from trainer.evaluate.robustness_page import sections
 from trainer.evaluate.row_files import read_rows
 from trainer.evaluate.scoring import Linear
 from wit_builder import files
@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if flags.adapt:
         report["adapted"] = adapted(encoder, reference, maps, features, report, flags, sorted(set(flags.shots)))
     files.write_json(output.file("metrics.json"), report)
-    files.write_bytes(output.file("report.html"), render("Robustness", robustness_sections(report), "Numbers are per cent."))
+    files.write_bytes(output.file("report.html"), render("Robustness", sections(report), "Numbers are per cent."))
     print(f"{reference.name}: {100 * report['reference']['top1']['value']:.2f}%")
     for name, found in report["sets"].items():
         line = f"{name}: {100 * found['top1']['value']:.2f}%, drop {100 * found['drop']:.2f} points"

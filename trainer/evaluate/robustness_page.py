@@ -13,27 +13,27 @@ from wit_builder.report import Section
 _TICKS = (1, 2, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 98, 99)  # per cent
 
 
-def robustness_sections(shifted: dict[str, Any] | None) -> list[Section]:
+def sections(shifted: dict[str, Any] | None) -> list[Section]:
     """Sections of what `robustness.compare` found; none where there is nothing."""
     if not shifted or not shifted["sets"]:
         return []
     reference = shifted["reference"]
     section = Section(
-        "Robustness",
+        f"Robustness against {reference['name']}",
         f"Reference {reference['name']}: {percent(reference['top1']['value'])}."
-        " Each shifted set is compared with the reference's pictures of the same classes.",
+        " Each shifted set is compared with the reference's pictures of the same classes (“reference there”); top-1 is by its own class"
+        " names, or by the reference's prompts.",
     )
     alt = "Accuracy on shifted sets against the reference's, both on logit axes"
     section.plot(lambda figure: _draw(figure, shifted), alt=alt, height=4.6)
+    effective = any("effective_robustness" in one for one in shifted["sets"].values())
+    columns = ["set", "classes", "top-1", "low", "high", "reference's prompts", "reference there", "drop"]
     section.table(
-        [
-            "set", "classes", "top-1", "low", "high", "by the reference's prompts", "reference on these classes", "drop",
-            "effective robustness",
-        ],
+        columns + ["effective robustness"] * effective,
         [
             [
                 name, one["classes"], *with_interval(one["top1"]), percent(one["top1_reference_classes"]["value"]),
-                percent(one["reference"]["value"]), percent(one["drop"]), percent(one.get("effective_robustness")),
+                percent(one["reference"]["value"]), percent(one["drop"]), *[percent(one.get("effective_robustness"))] * effective,
             ]
             for name, one in shifted["sets"].items()
         ],
@@ -74,8 +74,9 @@ def _draw(figure: Any, shifted: dict[str, Any]) -> None:
         there.extend(np.atleast_1d(y))
         axes.plot(logit(x, 1e-3), logit(y, 1e-3), *style, **more)
 
+    colours = {name: f"C{number % 10}" for number, name in enumerate(shifted["sets"])}
     for name, one in shifted["sets"].items():
-        put(one["reference"]["value"], one["top1"]["value"], "*", markersize=12, label=f"{short(name)}, zero-shot")
+        put(one["reference"]["value"], one["top1"]["value"], "*", color=colours[name], markersize=12, label=f"{short(name)}, zero-shot")
     if points:
         x, y = ([one["mean"][key] for one in points] for key in ("reference", "top1"))
         put(np.array(x), np.array(y), "o-", color="#1c2530", markersize=4, label="probes, mean of the sets")
@@ -90,7 +91,7 @@ def _draw(figure: Any, shifted: dict[str, Any]) -> None:
     for name, one in shifted["sets"].items():
         if "baseline" in one:
             line = one["baseline"]["slope"] * ends + one["baseline"]["intercept"]
-            axes.plot(ends, line, "--", linewidth=1, label=f"standard models, {short(name)}")
+            axes.plot(ends, line, "--", color=colours[name], linewidth=1, label=f"standard models, {short(name)}")
     ticks = [tick for tick in _TICKS if low <= logit(tick / 100) <= high] or [round(100 * float(expit((low + high) / 2)), 1)]
     axes.set_xlim(low, high)
     axes.set_ylim(low, high)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from trainer.evaluate import flags as shared
 from trainer.evaluate.encoder import Encoder
 from trainer.evaluate.features import extract, labelled
 from trainer.evaluate.fits import Line, scaling_fit
+from trainer.evaluate.page_parts import short
 from trainer.evaluate.probe import main_score
 from trainer.evaluate.prompting import add_prompt_flags, prompting_of
 from trainer.evaluate.row_files import read_rows
@@ -21,6 +22,7 @@ from wit_builder.errors import UserError
 from wit_builder.report import Section, render
 
 SMALLEST_ERROR = 1e-4  # an error of zero has no logarithm
+NAMED = 10  # sets that the figure names
 
 
 def training_flops(encoder: Encoder, path: str) -> float:
@@ -69,16 +71,30 @@ def fit_sets(compute: np.ndarray, errors: dict[str, np.ndarray]) -> dict[str, An
     return {"sets": lines, "mean": {**scaling_fit(compute, np.maximum(mean, SMALLEST_ERROR))._asdict(), "errors": mean.tolist()}}
 
 
-def page(names: Sequence[str], compute: np.ndarray, errors: dict[str, np.ndarray], fits: dict[str, Any], unit: str) -> bytes:
-    """The page: every set's points and line, and the mean's, on logarithmic axes, and the numbers in a table."""
-    section = Section("Error against compute", f"Zero-shot error of {len(names)} checkpoints; the slope is the power of compute.")
+def set_errors(points: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """1 − accuracy by set, float [m], of m checkpoints."""
+    return {name: np.array([1 - main_score(point["sets"][name]) for point in points]) for name in points[0]["sets"]}
+
+
+def sections(found: Mapping[str, Any]) -> list[Section]:
+    """The page's part: every set's points, the mean's with its line, on logarithmic axes, and the numbers in a table."""
+    points, fits, unit, errors = found["points"], found["fits"], found["unit"], set_errors(found["points"])
+    names, compute = [point["checkpoint"] for point in points], np.array([point["compute"] for point in points])
+    section = Section(
+        "Error against compute",
+        f"Zero-shot error of {len(names)} checkpoints on {len(errors)} evaluation sets; the slope is the power of compute. The steeper"
+        " a line falls, the more a set gains from compute.",
+    )
     mean = np.array(fits["mean"]["errors"])
 
     def draw(figure: Any) -> None:
+        from matplotlib.ticker import LogLocator
+
         axes = figure.subplots()
         ends = np.array([compute.min(), compute.max()])
-        for values in errors.values():
-            axes.plot(compute, 100 * np.maximum(values, SMALLEST_ERROR), "o", alpha=0.35, markersize=4)
+        for name, values in errors.items():
+            label = short(name) if len(errors) <= NAMED else None
+            axes.plot(compute, 100 * np.maximum(values, SMALLEST_ERROR), "o", alpha=0.5, markersize=4, label=label)
         line = Line(fits["mean"]["slope"], fits["mean"]["intercept"], fits["mean"]["r_squared"])
         axes.plot(compute, 100 * np.maximum(mean, SMALLEST_ERROR), "s", color="#1c2530", label="mean over sets")
         axes.plot(ends, 100 * np.exp(line.at(np.log(ends))), color="#1c2530", label=f"slope {line.slope:.3f}, R² {line.r_squared:.2f}")
@@ -86,7 +102,10 @@ def page(names: Sequence[str], compute: np.ndarray, errors: dict[str, np.ndarray
         axes.set_yscale("log")
         axes.set_xlabel(f"compute ({unit})")
         axes.set_ylabel("error, per cent")
-        axes.legend()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8)
 
     section.plot(draw, alt="Zero-shot error against compute, both logarithmic")
     order = np.argsort(compute, kind="stable")
@@ -96,7 +115,7 @@ def page(names: Sequence[str], compute: np.ndarray, errors: dict[str, np.ndarray
     )
     rows = [[name, line["slope"], line["r_squared"]] for name, line in sorted(fits["sets"].items(), key=lambda item: item[1]["slope"])]
     section.table(["set", "slope", "R²"], rows)
-    return render("Scaling", [section], f"{len(errors)} evaluation sets. The steeper a line falls, the more a set gains from compute.")
+    return [section]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -137,12 +156,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     output = shared.open_output(flags, "scaling", {**prompting.parameters(sets), "compute": compute, "names": names}, inputs)
     if output is None:
         return 0
-    errors = {opened.name: np.array([1 - main_score(found[opened.name]) for found in accuracies]) for opened in sets}
-    fits = fit_sets(np.array(compute), errors)
     points = [{"checkpoint": name, "compute": value, "sets": found} for name, value, found in zip(names, compute, accuracies)]
-    files.write_json(output.file("metrics.json"), {"points": points, "fits": fits})
-    unit = "as given" if flags.compute else "training FLOPs"
-    files.write_bytes(output.file("report.html"), page(names, np.array(compute), errors, fits, unit))
+    fits = fit_sets(np.array(compute), set_errors(points))
+    found = {"points": points, "fits": fits, "unit": "as given" if flags.compute else "training FLOPs"}
+    files.write_json(output.file("metrics.json"), found)
+    files.write_bytes(output.file("report.html"), render("Scaling", sections(found)))
     print(f"mean over sets: error ∝ compute^{fits['mean']['slope']:.3f}")
     output.finish({"checkpoints": len(names), "sets": len(sets)}, {})
     return 0

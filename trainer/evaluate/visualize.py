@@ -79,16 +79,24 @@ def png(pixels: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def sections(made: Sequence[Mapping[str, Any]], pictures: Mapping[str, bytes]) -> list[Section]:
-    """The page: a gallery for each layer and one for texts, and the values' way up."""
-    found = []
+def sections(metrics: Mapping[str, Any], folder: str) -> list[Section]:
+    """The page: a gallery for each layer and one for texts, and the values' way up.
+
+    Args:
+      metrics: what metrics.json holds.
+      folder: with `pictures/`.
+    """
+    made, found = metrics["pictures"], []
     for layer, group in itertools.groupby(made, key=lambda one: one["layer"]):
         ones = list(group)
-        section = Section(layer or "Texts", "The value of each picture, not moved, at the start and at the end." if not found else "")
+        note = "The value of each picture, not moved, at the start and at the end." if not found else ""
+        section = Section(f"What {layer} looks for" if layer else "What texts look like", note)
         for one in ones:
-            section.image(pictures[one["picture"]], f"{one['label']}: {one['start']:.3g} → {one['end']:.3g}", "image/png")
+            picture = files.read_bytes(files.join(folder, "pictures", one["picture"]))
+            section.image(picture, f"{one['label']}: {one['start']:.3g} → {one['end']:.3g}", "image/png")
         found.append(section)
-    way = Section("Values by step", "While the picture is moved about." + (f" The first {IN_PLOT}." if len(made) > IN_PLOT else ""))
+    note = "While they are moved about." + (f" The first {IN_PLOT}." if len(made) > IN_PLOT else "")
+    way = Section("Values of optimised pictures by step", note)
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
@@ -186,9 +194,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = work(output, encoder, targets, flags, side)
     for one in found:
         print(f"{one['title']}: {one['start']:.4g} → {one['end']:.4g}")
-    pictures = {one["picture"]: files.read_bytes(output.file("pictures", one["picture"])) for one in found}
     lead = f"{len(found):,} pictures of {side}×{side} pixels, {flags.steps} steps, seed {flags.seed}."
-    files.write_json(output.file("metrics.json"), {"pictures": found})
-    files.write_bytes(output.file("report.html"), render("What the model looks for", sections(found, pictures), lead))
+    metrics = {"pictures": found}
+    files.write_json(output.file("metrics.json"), metrics)
+    files.write_bytes(output.file("report.html"), render("What the model looks for", sections(metrics, output.path), lead))
     output.finish({"pictures": len(found)}, {})
     return 0

@@ -7,6 +7,8 @@ from scipy import stats
 from learning import checkpoint
 from trainer.cost import forward_flops
 from trainer.evaluate import zero_shot
+from trainer.evaluate.encoder import load_encoder
+from trainer.evaluate.report_flags import included, included_sections
 from trainer.evaluate.scaling import fit_sets, main, read_compute
 from trainer.load import MODEL_PREFIX, describe
 from trainer.model import build
@@ -37,6 +39,10 @@ def test_points_are_zero_shot_s_and_the_line_is_scipy_s(trained, colours, run, s
         assert point["sets"]["colours"]["top1"] == json.loads((plain / "metrics.json").read_text())["sets"]["colours"]["top1"]
     page = (output / "report.html").read_text()
     assert "10.safetensors" in page and page.count("data:image/png;base64,") == 1 and "error ∝ compute" in printed
+    joined = included([str(output)], load_encoder(trained[1]).digest)
+    assert [section.heading for section in included_sections(joined, [str(output)])] == ["Error against compute"]
+    with pytest.raises(UserError, match="another checkpoint's"):
+        included([str(output)], "0" * 64)
 
 
 def test_lines_against_scipy():

@@ -1,5 +1,6 @@
 """Pictures optimised for units of both kinds of tower: the values rise, and are those of the written pictures."""
 
+import base64
 import json
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from learning import checkpoint
-from trainer.evaluate import visualize
+from trainer.evaluate import report, visualize
 from trainer.evaluate.encoder import load_encoder
 from trainer.evaluate.targets import numbers
 from trainer.evaluate.visualize import main
@@ -71,7 +72,7 @@ def test_values_rise_and_are_those_of_the_pictures(fixture, layer, request, tmp_
                 value = maps.mean() if one["kind"] == "channel" else maps[maps.shape[0] // 2, maps.shape[1] // 2]
         assert float(value) == pytest.approx(one["end"], abs=0.03 * abs(one["end"]) + 0.02)  # but for rounding to 8 bits
     page = (tmp_path / "out" / "report.html").read_text()
-    assert page.count("<figure>") == 6 and "“a &lt;b&gt;”" in page and f"<h2>{layer}" in page
+    assert page.count("<figure>") == 6 and "“a &lt;b&gt;”" in page and f"<h2>What {layer} looks for" in page
 
 
 def test_answers_equal_the_towers(vit, resnet):
@@ -134,6 +135,18 @@ def test_interrupted_run_goes_on_and_leaves_nothing_half_written(vit, tmp_path, 
         return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "run.json"}
 
     assert written(tmp_path / "out") == written(tmp_path / "whole")
+
+
+def test_pictures_join_the_report(vit, colours, tmp_path, run):
+    visualise(tmp_path / "pictures", "--checkpoint", vit, "--text", "red", "--steps", 2)
+    (tmp_path / "sets").mkdir()
+    (tmp_path / "sets" / "s").symlink_to(colours)
+    without = ["--without", "linear-probe", "few-shot", "retrieval"]
+    output, _ = run(report.main, "--checkpoint", vit, "--sets", tmp_path / "sets", "--include", tmp_path / "pictures", *without)
+    page = (output / "report.html").read_text()
+    picture = base64.b64encode((tmp_path / "pictures" / "pictures" / "text-1.png").read_bytes()).decode()
+    assert "<h2>What texts look like" in page and picture in page
+    assert str(tmp_path) not in (output / "manifest.json").read_text()
 
 
 def test_list_names_what_can_be_asked_for(resnet, capsys):
