@@ -17,9 +17,10 @@ from dedup.cli import main as dedup
 from dedup.overlap import read_overlaps, read_thresholds
 from dedup.review_server import Review
 from pipelines.find_overlaps import main
+from trainer.commands.train import main as trainer
 from wit_builder.errors import UserError
 from wit_builder.hashing import pair_uid
-from wit_builder.shards import SUCCESS, ShardRow, write_shard
+from wit_builder.shards import SUCCESS, ShardRow, read_samples, shard_paths, write_shard
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -139,6 +140,25 @@ def test_grown_by_a_shard_only_the_new_one_is_embedded(world, found):
     assert len(set((found / "cache").iterdir()) - before) == 3  # embeddings, their counts, hits
 
 
+def test_other_shards_of_the_same_images_give_the_same_hits(world, found):
+    samples = [sample for number in (0, 1) for sample in read_samples(shard_paths(str(world / "shards"), number))]
+    rows = [row(sample.metadata["url"].rsplit("/", 1)[-1].removesuffix(".jpg"), sample.image) for sample in samples]
+    for number in range(5):
+        write_shard(str(world / "divided"), number, rows[number::5][::-1])
+    flags = ["--index", "ivf", "--max-hits", "5", "--cache", str(found / "cache")]  # so few vectors make no cells
+    hits = []
+    for name, shards in (("capped", "shards"), ("divided-capped", "divided")):
+        assert main(search_flags(world, name, *flags, shards=shards)) == 0
+        table = pq.read_table(world / name / "overlaps-00000-of-00001.parquet")
+        hits.append(table.select(["dataset", "eval_key", "view", "uid", "region", "url", "similarity"]).to_pylist())
+    assert hits[0] == hits[1] and len(hits[0]) > 24
+    evaluated = [pq.read_table(world / name / "evaluation-00000-of-00001.parquet") for name in ("capped", "divided-capped")]
+    assert evaluated[0].equals(evaluated[1])
+    counts = [json.loads((world / name / "manifest.json").read_text())["counts"] for name in ("capped", "divided-capped")]
+    sampled = [(one["pairs found by the index, on a sample"], one["pairs found by exact search, on the same"]) for one in counts]
+    assert sampled[0] == sampled[1] and sampled[0][0] == sampled[0][1] == counts[0]["hits at or above the loose threshold"]
+
+
 def test_images_are_compared_inside_their_set_but_never_with_themselves(world, found):
     """A set with a train split: one copy across the splits with another label, one mirrored, two of one picture in test."""
     for path, image in {
@@ -197,7 +217,7 @@ def test_errors_leave_the_output_alone(world, found):
     assert (found / "manifest.json").read_bytes() == manifest
 
 
-def test_the_report_joins_predictions_and_lists_what_to_leave_out(world, found):
+def test_the_report_joins_predictions_and_lists_what_to_leave_out(world, found, capsys):
     images = pq.read_table(found / "evaluation-00000-of-00001.parquet")
     hit = [value is not None and value >= 0.98 for value in images["similarity"].to_pylist()]
     correct = images.select(["dataset", "eval_key"]).append_column("correct", [[flag or index % 2 == 0 for index, flag in enumerate(hit)]])
@@ -212,5 +232,18 @@ def test_the_report_joins_predictions_and_lists_what_to_leave_out(world, found):
     assert pair_uid("http://example.org/same.jpg", "same") in removed and removed == sorted(set(removed))
     page = (report / "report.html").read_text()
     assert page.count("data:image/jpeg") >= 3 and "http-equiv" in page
+
+    # The trainer obeys the list: those pairs, and no others, are in no batch.
+    sizes = {
+        "embed": 16, "image_size": 16, "image_layers": [1], "image_width": 16, "image_heads": 2, "patch": 8,
+        "text_width": 16, "text_heads": 2, "text_layers": 1, "context": 12, "vocabulary": 560,
+    }  # fmt: skip
+    (world / "sizes.json").write_text(json.dumps(sizes))
+    train = ["--shards", str(world / "shards"), "--exclude", str(world / "remove.parquet"), "--model", str(world / "sizes.json")]
+    more = ["--batch-size", "16", "--epochs", "1", "--workers", "0", "--device", "cpu", "--output", str(world / "clip")]
+    capsys.readouterr()
+    trainer([*train, *more])
+    told = "".join(capsys.readouterr())
+    assert f"left out: {len(removed)} excluded" in told and f"{85 - len(removed)} samples in 3 shards" in told
     with pytest.raises(UserError, match="lower --loose"):
         dedup([*flags, "--threshold", "drawn=0.1"])
