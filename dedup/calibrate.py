@@ -82,6 +82,22 @@ def threshold_for(law: Mapping[str, Any], training_images: int, expected: float 
     return round(max(-1.0, 1 - law["scale"] * hazard ** (1 / law["shape"])), 4)
 
 
+def loose_for(law: Mapping[str, Any], training_images: int) -> float | None:
+    """Similarity from which hits are kept for inspection: half of the evaluation images have a different image above it.
+
+    In a larger training set than was compared it rises, or hits would grow with it without end. It stays the same between
+    powers of ten, so that a training set grown a little is not searched anew.
+
+    Args:
+      law: what `calibrate` returned; an empty one gives None.
+      training_images: number searched.
+    """
+    if not law:
+        return None
+    rounded = 10 ** (len(str(max(1, training_images))) - 1)
+    return max(law["loose"], threshold_for(law, rounded, LOOSE)) if rounded > law["compared"] else law["loose"]
+
+
 def _fit(distance: np.ndarray) -> dict[str, float]:
     """Scale and shape of the Weibull law through the quartile and the median of the distances, [n]; none give a point at zero."""
     distance = distance if len(distance) else np.zeros(1)

@@ -9,6 +9,7 @@ from typing import Any
 import apache_beam as beam
 
 from dedup import embedding
+from dedup.calibrate import loose_for
 from dedup.neighbours import FLAT, IVF
 from dedup.tasks import EvaluationPart, Search, load_detector, tar_digest
 from dedup.transforms import FindOverlaps
@@ -18,7 +19,7 @@ from wit_builder import files
 from wit_builder.errors import UserError
 from wit_builder.evalsets import EvaluationSet, parse_set_flags
 from wit_builder.outputs import Output, describe_inputs
-from wit_builder.shards import find_shards
+from wit_builder.shards import find_shards, read_stats
 
 PART_BYTES = 16_000_000  # of an evaluation set, for one task
 MOST_PARTS = 64  # each task reads the whole split and takes its share
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     embedder.add_argument("--clip", metavar="FILE", help="a checkpoint of trainer train in its place, as a baseline; give --loose with it")
     made.add_argument("--output", required=True, metavar="DIR")
     made.add_argument("--cache", metavar="DIR", help="embeddings and hits, kept from run to run (default: OUTPUT/cache)")
-    made.add_argument("--loose", type=float, metavar="X", help="keep hits from this cosine on (default: the detector's own)")
+    made.add_argument("--loose", type=float, metavar="X", help="keep hits from this cosine on (default: the detector's, for so many images)")
     made.add_argument("--max-hits", type=int, default=100, metavar="N", help="hits kept of each evaluation image (default: 100)")
     made.add_argument("--views", default="all", help="of evaluation images: all, none, or some of flip,crop75,crop50,shrunk (default: all)")
     made.add_argument("--regions", action="store_true", help="embed parts of training images too: 10 vectors an image, not 1")
@@ -62,7 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         checkpoint, load = flags.clip, load_clip
     detector = load_detector(checkpoint, load=load)
-    loose = flags.loose if flags.loose is not None else detector.metadata.get("calibration", {}).get("loose")
+    images = sum(read_stats(shard).get("successes", 0) for shard in shards)
+    loose = flags.loose if flags.loose is not None else loose_for(detector.metadata.get("calibration", {}), images)
     if loose is None:
         raise UserError("the detector has no loose threshold of its own", where=checkpoint, fix="give --loose, for instance 0.5")
     if not -1 < loose <= 1:
