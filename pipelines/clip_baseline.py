@@ -1,17 +1,21 @@
 """CLIP's own image embeddings in the detector's place: the baseline that the paper found too semantic for near-duplicates.
 
 They know what a picture shows rather than whether it is the same picture. `dedup` and `trainer` do not import each other; here
-they meet.
+they meet: `find_overlaps --clip` searches with them, and `python -m pipelines.clip_baseline` measures them as `dedup evaluate` does
+a detector.
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 
 import numpy as np
 
 from dedup.embedding import BATCH, Embedder
+from dedup.evaluate import evaluate, read_pictures
 from trainer.evaluate.encoder import Encoder, load_encoder
+from wit_builder.errors import exit_with
 
 
 class ClipEmbedder(Embedder):
@@ -42,3 +46,32 @@ class ClipEmbedder(Embedder):
 def load_clip(path: str) -> ClipEmbedder:
     """The embedder of a checkpoint of `trainer train`, on the CPU. Raises as `trainer.load.load` does."""
     return ClipEmbedder(load_encoder(path, "cpu", "float32", BATCH))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Plant copies, measure, say what came of it."""
+    made = argparse.ArgumentParser(
+        prog="python -m pipelines.clip_baseline",
+        description="Plant changed copies of images among distractors, and measure a CLIP checkpoint's image embeddings as python -m dedup "
+        "evaluate measures a detector, with the same flags: give the same images to both. The pages call it the detector.",
+        epilog="example:\n  python -m pipelines.clip_baseline --clip model.safetensors --images photos --output clip-evaluation",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument("--clip", required=True, metavar="FILE", help="a checkpoint of trainer train")
+    made.add_argument("--images", required=True, metavar="DIR", help="images to plant copies of")
+    made.add_argument("--distractors", metavar="DIR", help="other images (default: the rest of --images)")
+    made.add_argument("--originals", type=int, default=200, metavar="N", help="images to plant (default: 200)")
+    made.add_argument("--others", type=int, default=1000, metavar="N", help="distractors, at most (default: 1000)")
+    made.add_argument("--output", required=True, metavar="DIR", help="gets evaluation.json and report.html")
+    flags = made.parse_args(arguments)
+    pictures = read_pictures(flags.images, flags.distractors, flags.originals, flags.others)
+    found = evaluate(load_clip(flags.clip), pictures, flags.output)
+    for name, one in found["methods"].items():
+        print(f"{name:28} average precision {one['average precision']:.3f}, recall at 99% precision {one['recall at 99% precision']:.3f}")
+    print(f"{flags.output}/report.html")
+    return 0
+
+
+if __name__ == "__main__":
+    exit_with(lambda: main(None))

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     embedder.add_argument("--clip", metavar="FILE", help="a checkpoint of trainer train in its place, as a baseline; give --loose with it")
     made.add_argument("--output", required=True, metavar="DIR")
     made.add_argument("--cache", metavar="DIR", help="embeddings and hits, kept from run to run (default: OUTPUT/cache)")
-    made.add_argument("--loose", type=float, metavar="X", help="keep hits from this cosine on (default: the detector's, for so many images)")
+    made.add_argument("--loose", type=float, metavar="X", help="keep hits from this cosine on (default: the detector's for so many)")
     made.add_argument("--max-hits", type=int, default=100, metavar="N", help="hits kept of each evaluation image (default: 100)")
     made.add_argument("--views", default="all", help="of evaluation images: all, none, or some of flip,crop75,crop50,shrunk (default: all)")
     made.add_argument("--regions", action="store_true", help="embed parts of training images too: 10 vectors an image, not 1")

@@ -10,6 +10,7 @@ from PIL import Image
 
 from learning import checkpoint
 from pipelines.clip_baseline import load_clip
+from pipelines.clip_baseline import main as measure
 from pipelines.find_overlaps import main
 from trainer.load import MODEL_PREFIX, describe, load
 from trainer.model import build
@@ -63,3 +64,15 @@ def test_a_search_with_them_finds_the_copy_and_says_what_it_was_made_with(clip, 
     assert ("a/1.png", 1.0) in [(hit["eval_key"], hit["similarity"]) for hit in hits]
     parameters = json.loads((tmp_path / "overlaps" / "manifest.json").read_text())["parameters"]
     assert parameters["clip"] is True and parameters["detector"] == load_clip(clip).sha256
+
+
+def test_it_is_measured_on_the_battery_as_a_detector_is(clip, tmp_path):
+    for number in range(18):
+        path = tmp_path / "images" / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(pixels(number)).save(path)
+    flags = ["--clip", clip, "--images", str(tmp_path / "images"), "--originals", "8", "--output", str(tmp_path / "measured")]
+    assert measure(flags) == 0
+    found = json.loads((tmp_path / "measured" / "evaluation.json").read_text())
+    assert found["detector"] == load_clip(clip).sha256 and found["originals"] == 8 and found["distractors"] == 10
+    assert all(0 < one["average precision"] <= 1 for one in found["methods"].values())
