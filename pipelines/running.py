@@ -18,7 +18,10 @@ from wit_builder.errors import exit_with
 from wit_builder.parallel import available_cores, close_pool
 
 # Flags whose paths workers open, and these stand in another folder than the submitter.
-_PATHS = ("input", "wikipedia", "wikipedia_index", "pageviews", "pairs", "queries", "shards", "eval", "detector", "clip", "cache", "output")
+_PATHS = (
+    "input", "wikipedia", "wikipedia_index", "pageviews", "pairs", "tables", "queries", "shards", "eval", "detector", "clip", "cache",
+    "output",
+)  # fmt: skip
 
 
 def parser(stage: str, description: str, example: str) -> argparse.ArgumentParser:

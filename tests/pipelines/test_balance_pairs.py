@@ -1,16 +1,19 @@
 """`python -m pipelines.balance_pairs` as its user runs it, against a plain reading of the design's rule."""
 
+import csv
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from pools import contract_bytes, matched_uids, pool, read_balanced, selection, write_pairs, write_queries
 
 from pipelines import balance_pairs
-from wit_builder import tables
-from wit_builder.errors import exit_with
+from wit_builder import tables, transforms
+from wit_builder.balance import passes
+from wit_builder.errors import UserError, exit_with
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -75,3 +78,78 @@ def test_wrong_input_is_one_line_and_changes_nothing(world, tmp_path, capsys, fl
     assert message in error
     assert "Traceback" not in error
     assert not (tmp_path / "out").exists()
+
+
+def table_run(folder, output, *more):
+    flags = ["--queries", folder / "queries.parquet", "--cap", "30", "--output", folder / output, *more]
+    assert balance_pairs.main([str(flag) for flag in flags]) == 0
+    return json.loads((folder / output / "manifest.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    """A pool as pairs, as a CSV and a Parquet table, and as both."""
+    folder = tmp_path_factory.mktemp("tables")
+    rows, queries = pool(600)
+    rows = [row for row in rows if row[2]]
+    write_pairs(folder / "pairs", rows)
+    write_queries(folder / "queries.parquet", queries)
+    (folder / "given").mkdir()
+    with open(folder / "given" / "a.csv", "w", newline="") as stream:
+        csv.writer(stream).writerows([("page", "Image", "alt"), *((row[3], row[1], row[2]) for row in rows[:300]), ("", "", "w0"), ("x",)])
+    columns = {"Image": [row[1] for row in rows[250:]], "alt": [row[2] for row in rows[250:]], "page": [row[3] for row in rows[250:]]}
+    tables.write_table(str(folder / "given" / "b.parquet"), pa.table(columns))
+    return folder, rows, queries
+
+
+GIVEN = ("--url-column", "Image", "--text-columns", "alt", "--page-column", "page")
+
+
+def test_pairs_of_tables_are_selected_as_those_of_extraction(given, monkeypatch):
+    folder, rows, queries = given
+    manifest = table_run(folder, "out", "--tables", folder / "given" / "*", *GIVEN, "--workers", "1")
+    assert read_balanced(folder / "out") == selection(rows, queries, 30, 0)
+    counts, drops = manifest["counts"], manifest["drops"]
+    assert counts["rows of tables"] == len(rows) + 52 and counts["texts used of tables"] == counts["pairs"] == len(rows) + 50
+    assert (drops["url_empty"], drops["broken_line"], drops["duplicate uid"]) == (1, 1, 50)
+    assert [entry["name"] for entry in manifest["inputs"]["tables"]] == ["a.csv", "b.parquet"]
+    before = contract_bytes(folder / "out")
+    table_run(folder, "out", "--tables", folder / "given" / "*", *GIVEN)  # whole already
+    in_order = transforms.run_tasks
+    monkeypatch.setattr(transforms, "run_tasks", lambda work, tasks, _: in_order(work, reversed(list(tasks)), 1))  # as workers may
+    table_run(folder, "two", "--tables", folder / "given" / "b.parquet", folder / "given" / "a.csv", *GIVEN)
+    assert contract_bytes(folder / "out") == before == contract_bytes(folder / "two")
+
+
+def test_tables_beside_pairs_and_a_run_that_goes_on(given, monkeypatch):
+    folder, rows, queries = given
+    flags = ("--tables", folder / "given" / "*", "--pairs", folder / "pairs", *GIVEN, "--workers", "1")
+    whole = passes.MatchPart._match
+    monkeypatch.setattr(passes.MatchPart, "_match", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        table_run(folder, "both", *flags)
+    monkeypatch.setattr(passes.MatchPart, "_match", whole)
+    monkeypatch.setattr(passes, "table_batches", lambda *_: 1 / 0)  # what is done is not read again
+    manifest = table_run(folder, "both", *flags)
+    assert read_balanced(folder / "both") == selection(rows, queries, 30, 0)
+    assert manifest["drops"]["duplicate uid"] == 50 + len(rows) and manifest["counts"]["rows of tables"] == len(rows) + 52
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ((), "there are no pairs"),
+        (("--pairs", "pairs", "--english"), "flags of tables without a table"),
+        (("--tables", "none/*.csv"), "no table there"),
+        (("--tables", "given/a.csv"), "no column url .it has page, Image, alt"),
+        (("--tables", "given/a.csv", *GIVEN, "--english", "80"), "must be a share"),
+        (("--tables", "given/a.csv", "--text-columns", "alt", "alt"), "a column is there twice"),
+        (("--tables", "given/a.csv", "--column-names", "url", "caption"), "text is not one of them"),
+    ],
+)
+def test_flags_of_tables_that_make_no_sense(given, monkeypatch, flags, message):
+    folder, _, _ = given
+    monkeypatch.chdir(folder)
+    with pytest.raises(UserError, match=message):
+        balance_pairs.main(["--queries", "queries.parquet", "--output", "never", *flags])
+    assert not (folder / "never").exists()

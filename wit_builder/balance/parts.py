@@ -7,7 +7,7 @@ whole input files. Pairs that lie otherwise (several folders, another writer's f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -135,10 +135,16 @@ def unique_rows(part: Part, uids: np.ndarray) -> np.ndarray:
 
 def scatter(source: str, folder: str, index: int, parts: int) -> list[str]:
     """Copy a file's pairs into Arrow files with one batch for each part; returns their paths."""
+    batches = (pa.Table.from_batches([batch]) for batch in tables.read_batches(source, PAIR_COLUMNS, rows=_RUN_ROWS))
+    return scatter_tables(batches, source, folder, index, parts)
+
+
+def scatter_tables(some: Iterable[pa.Table], source: str, folder: str, index: int, parts: int) -> list[str]:
+    """The same of pairs as tables, each of which makes one Arrow file; `source` is what errors name."""
     schema = pa.schema([(name, pa.large_string()) for name in PAIR_COLUMNS])
     runs = []
-    for batch in tables.read_batches(source, PAIR_COLUMNS, rows=_RUN_ROWS):
-        table = pa.Table.from_batches([batch]).select(PAIR_COLUMNS).cast(schema)
+    for table in some:
+        table = table.select(PAIR_COLUMNS).cast(schema)
         numbers = (parse_uids(table["uid"], source)[:, 0] % np.uint64(parts)).astype(np.int64)
         order = np.argsort(numbers, kind="stable")
         edges = np.searchsorted(numbers[order], np.arange(parts + 1))

@@ -1,6 +1,6 @@
 """The passes over the pool, as pieces of work on one part each (`wit_builder.parallel.Work`).
 
-0. `Scatter`, only where the pairs do not lie by part: one file's pairs into spill files by part.
+0. `Scatter`, only where the pairs do not lie by part: one file's pairs into spill files by part; `ScatterTable`: those of other tables.
 1. `MatchPart`: drop duplicates, match texts, count matches; the matches go to a spill file.
 2. `FindWindow`: for queries over the cap, the few hashes near its place in their order.
 3. `SelectPart`: the rows that some query selects, written sorted.
@@ -11,7 +11,9 @@ process. A part that was done before a run broke off is not done again.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +23,8 @@ from wit_builder.balance import kernel, parts
 from wit_builder.balance.parts import Part
 from wit_builder.balance.spill import numbered, once, read_arrays, write_arrays
 from wit_builder.match import QueryMatcher
+from wit_builder.pairs.table_pairs import TableRules, table_batches
+from wit_builder.pairs.table_rows import TableTask
 from wit_builder.records import BALANCED_PAIRS
 
 TEXT_SHOWN = 200  # characters of an example in the report
@@ -42,6 +46,28 @@ class Scatter:
         index, source = task
         path = numbered(self.folder, "scattered", index, "json")
         return once(path, lambda: {"runs": parts.scatter(source, self.folder, index, self.parts)})
+
+
+@dataclass(frozen=True)
+class ScatterTable:
+    """A task is a table, or a piece of one. Result: the paths of its spill files, and counts of its rows and drops."""
+
+    folder: str
+    parts: int
+    rules: TableRules
+    first: int  # number of the first table's spill files
+
+    def load(self) -> None:
+        return None
+
+    def __call__(self, _: None, task: TableTask) -> dict[str, Any]:
+        return once(numbered(self.folder, "scattered", self.first + task.number, "json"), lambda: self._scatter(task))
+
+    def _scatter(self, task: TableTask) -> dict[str, Any]:
+        counts, drops = Counter(), Counter()
+        tables_made = table_batches(task, self.rules, counts, drops)
+        runs = parts.scatter_tables(tables_made, task.path, self.folder, self.first + task.number, self.parts)
+        return {"runs": runs, "counts": {**counts, **{f"drop: {reason}": number for reason, number in drops.items()}}}
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from wit_builder import files, tables
 from wit_builder.balance import merge, passes, report
 from wit_builder.balance.parts import scattered_parts, whole_parts
 from wit_builder.outputs import MANIFEST, Output
+from wit_builder.pairs.table_pairs import TableRules
+from wit_builder.pairs.table_rows import TableTask
 from wit_builder.records import QUERY_COUNTS
 from wit_builder.transforms import Finish, RunTasks, SumUp, flatten
 
@@ -21,21 +23,34 @@ class BalancePairs(beam.PTransform):
 
     Args:
       sources: Parquet files of pairs.
+      tables: other tables, whose rows become pairs.
+      rules: how they do.
       queries: path of the query list.
       output: the claimed output folder, with `cap`, `seed` and `method` among its parameters.
       parts: number of parts, and so of files.
       processes: local processes; 0 leaves the spreading to the runner.
     """
 
-    def __init__(self, sources: Sequence[str], queries: str, output: Output, parts: int, *, processes: int = 0) -> None:
+    def __init__(
+        self,
+        sources: Sequence[str],
+        queries: str,
+        output: Output,
+        parts: int,
+        *,
+        tables: Sequence[TableTask] = (),
+        rules: TableRules | None = None,
+        processes: int = 0,
+    ) -> None:
         super().__init__()
         self.sources, self.queries, self.output, self.parts, self.processes = list(sources), queries, output, parts, processes
+        self.tables, self.rules = list(tables), rules
 
     def expand(self, pipeline):
         folder, parts, queries = self.output.work, self.parts, self.queries
         cap, seed, method = (self.output.parameters[name] for name in ("cap", "seed", "method"))
 
-        listed = self._list_parts(pipeline)  # [Part]
+        listed, read = self._list_parts(pipeline)  # [Part]; {count or drop: number} of each table
         matched = (  # {count or drop: number} of each part
             listed
             | "Prepare the matcher" >> beam.Map(_after(lambda: merge.prepare(queries, folder, seed)))
@@ -60,21 +75,30 @@ class BalancePairs(beam.PTransform):
             | "Parts to select" >> beam.FlatMap(_second, beam.pvalue.AsSingleton(listed))
             | "Select" >> self._run(passes.SelectPart(folder, self.output.path), "select")
         )
-        return flatten([matched, selected]) | SumUp() | Finish(finish, queries, self.output, parts)
+        return flatten([matched, selected, *read]) | SumUp() | Finish(finish, queries, self.output, parts)
 
     def _list_parts(self, pipeline):
-        """One element: the list of parts, after pairs that do not lie by part were scattered."""
+        """One element: the list of parts, after pairs that do not lie by part were scattered; and counts of tables, where there are any."""
         folder, parts = self.output.work, self.parts
-        whole = whole_parts(self.sources, parts)
+        whole = None if self.tables else whole_parts(self.sources, parts)
         if whole is not None:
-            return pipeline | "Parts" >> beam.Create([whole])
-        return (
-            pipeline
-            | "Files" >> beam.Create(list(enumerate(self.sources)))
-            | "Scatter" >> self._run(passes.Scatter(folder, parts), "scatter")
+            return pipeline | "Parts" >> beam.Create([whole]), []
+        scattered, read = [], []
+        if self.sources or not self.tables:
+            sources = pipeline | "Files" >> beam.Create(list(enumerate(self.sources)))
+            scattered.append(sources | "Scatter" >> self._run(passes.Scatter(folder, parts), "scatter"))
+        if self.tables:
+            tasks = pipeline | "Tables" >> beam.Create(self.tables)
+            work = passes.ScatterTable(folder, parts, self.rules, first=len(self.sources))
+            scattered.append(tasks | "Read tables" >> self._run(work, "read tables"))
+            read.append(scattered[-1] | "Counts of tables" >> beam.Map(lambda found: found["counts"]))
+        listed = (
+            tuple(scattered)
+            | "All scattered" >> beam.Flatten()
             | "Gather runs" >> beam.combiners.ToList()
             | "Scattered parts" >> beam.Map(lambda found: scattered_parts(sorted(run for each in found for run in each["runs"]), parts))
         )
+        return listed, read
 
     def _run(self, work: Any, label: str) -> RunTasks:
         return RunTasks(work, processes=self.processes, label=label, unit="part")
