@@ -124,7 +124,8 @@ class Guidance(nn.Module):
         self.texts = tuple(given)
         weight = self.model.token_embedding.weight
         with torch.no_grad():
-            vectors = F.normalize(self.model.encode_text(loaded.tokenize(list(given)).to(weight.device)), dim=-1)
+            vectors = self.model.encode_text(loaded.tokenize(list(given)).to(weight.device))
+            vectors = F.normalize(vectors if vectors.dtype == torch.float64 else vectors.float(), dim=-1)  # weights may be bfloat16
         self.register_buffer("vectors", vectors, persistent=False)  # [t, e]
         self.register_buffer("weights", torch.tensor(list(given.values()), dtype=vectors.dtype, device=vectors.device), persistent=False)
 
@@ -136,7 +137,8 @@ class Guidance(nn.Module):
         views = self.views(images, size, generator) if self.views else resized(images, size)[None]  # [v, b, 3, s, s]
         embedding = self.model.encode_image(normalised(views.flatten(0, 1), self.preprocessing))  # [v · b, e]
         unit = F.normalize(embedding.to(self.vectors.dtype), dim=-1)
-        return (unit @ self.vectors.T).unflatten(0, views.shape[:2])
+        with torch.autocast(unit.device.type, enabled=False):  # the cosines themselves in full
+            return (unit @ self.vectors.T).unflatten(0, views.shape[:2])
 
     def scores(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Cosine of each picture with each text, the mean over its views: [b, t] of float images [b, 3, h, w] in 0…1.

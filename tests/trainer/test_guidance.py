@@ -9,7 +9,7 @@ from PIL import Image
 from learning.images import crop_resized
 from trainer.guidance import Cutouts, Guidance, frozen, normalised, resized
 from trainer.load import Loaded, Preprocessing
-from trainer.model import build
+from trainer.model import build, halve_text
 from trainer.pixels import Fourier, Plain, Shake, as_bytes, optimise
 from trainer.sizes import ModelConfig
 from trainer.tokenizer import Tokenizer
@@ -101,6 +101,16 @@ def test_weights_take_no_gradient_and_the_model_stays_as_it_was(taught):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     copy = frozen(model)
     assert copy.visual.proj.data_ptr() == model.visual.proj.data_ptr() and not copy.visual.proj.requires_grad
+
+
+def test_a_model_in_training_with_half_of_its_text_in_bfloat16():
+    loaded = made(VIT)
+    expected = Guidance(loaded, ["red"]).scores(images := torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(5)))
+    halve_text(loaded.model.train())
+    with torch.autocast("cpu", torch.bfloat16):
+        scores = Guidance(loaded, ["red"]).scores(images)
+    assert scores.dtype == torch.float32 and loaded.model.training
+    torch.testing.assert_close(scores, expected, atol=0.03, rtol=0)
 
 
 def test_cutouts():

@@ -28,7 +28,7 @@ from wit_builder.outputs import Output
 from wit_builder.report import Section, render
 
 CURVE = 64  # points of a curve that are kept
-IN_PLOT = 12
+IN_PLOT, ON_PAGE = 12, 200  # pictures
 SIDES = (8, 4096)  # pixels
 
 
@@ -86,10 +86,12 @@ def sections(metrics: Mapping[str, Any], folder: str) -> list[Section]:
       metrics: what metrics.json holds.
       folder: with `pictures/`.
     """
-    made, found = metrics["pictures"], []
+    made, found = metrics["pictures"][:ON_PAGE], []
+    left = len(metrics["pictures"]) - len(made)
     for layer, group in itertools.groupby(made, key=lambda one: one["layer"]):
         ones = list(group)
         note = "The value of each picture, not moved, at the start and at the end." if not found else ""
+        note += f" {left:,} more pictures are in the folder." if left and not found else ""
         section = Section(f"What {layer} looks for" if layer else "What texts look like", note)
         for one in ones:
             picture = files.read_bytes(files.join(folder, "pictures", one["picture"]))
