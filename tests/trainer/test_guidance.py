@@ -141,6 +141,19 @@ def test_pixels_optimised_for_a_colour_take_it(taught, parametrisation, channel)
     assert means[channel] > 0.05 + max(mean for other, mean in enumerate(means) if other != channel)
 
 
+def test_fourier_parametrisation_by_numpy():
+    """As Lucid writes it: coefficients over their frequency, times √(h·w), NumPy's inverse transform, a quarter, colours, sigmoid."""
+    height, width = 10, 14
+    picture = Fourier(height, width, [3])
+    spectrum = picture.spectrum.detach().numpy()[0].astype(float)  # [3, h, w/2 + 1, 2]
+    frequency = np.sqrt(np.fft.fftfreq(height)[:, None] ** 2 + np.fft.rfftfreq(width)[None] ** 2)
+    scaled = (spectrum[..., 0] + 1j * spectrum[..., 1]) / np.maximum(frequency, 1 / max(height, width)) * np.sqrt(height * width)
+    planes = np.fft.irfft2(scaled, s=(height, width)) / 4
+    root = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
+    colours = planes.transpose(1, 2, 0) @ (root / np.linalg.norm(root, axis=0).max()).T  # [h, w, 3]
+    np.testing.assert_allclose(picture()[0].permute(1, 2, 0).detach().numpy(), 1 / (1 + np.exp(-colours)), atol=1e-6)
+
+
 def test_pictures_do_not_influence_one_another(taught):
     guidance = Guidance(taught, ["a red picture"])
 

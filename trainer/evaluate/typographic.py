@@ -35,9 +35,16 @@ ON_PLACES = ("top", "middle", "bottom")
 
 
 def predictions(
-    encoder: Encoder, opened: EvaluationSet, split: str, texts: Mapping[str, Sequence[str]], write: Writer, linear: Linear, threads: int
+    encoder: Encoder,
+    opened: EvaluationSet,
+    split: str,
+    texts: Mapping[str, Sequence[str]],
+    write: Writer,
+    each: int,
+    linear: Linear,
+    threads: int,
 ) -> dict[str, np.ndarray]:
-    """Predicted classes of pictures with words on them, by eval_key: int [texts · ways].
+    """Predicted classes of pictures with words on them, by eval_key: int [each].
 
     Args:
       encoder: the model.
@@ -45,22 +52,27 @@ def predictions(
       split: of it.
       texts: by eval_key what to write, the same number for each; other pictures are left out.
       write: of a square picture and a text, a picture for each way.
+      each: texts · ways, copies that are made of a picture.
       linear: the zero-shot classifier.
       threads: that decode and write.
     """
     size, at_a_time = encoder.image_size, encoder.batch_size
 
-    def prepare(example: Example) -> np.ndarray:  # uint8 [texts · ways, s, s, 3]
+    def classes_of(pixels: np.ndarray) -> np.ndarray:
+        chunks = (pixels[start : start + at_a_time] for start in range(0, len(pixels), at_a_time))
+        return np.concatenate([linear(encoder.embed_images(chunk)[1]).argmax(axis=1) for chunk in chunks])
+
+    def prepare(example: Example) -> np.ndarray:  # uint8 [each, s, s, 3]
         square = seen_square(decode(example.image), size)
         return np.stack([crop_resized(made, size) for text in texts[example.eval_key] for made in write(square, text)])
 
     found = {}
     made = prepared((example for example in opened.examples(split) if example.eval_key in texts), prepare, Skipped(), threads)
     with progress(f"{opened.name}: attacked images", len(texts), "image") as line:
-        for example, pixels in made:
-            chunks = (pixels[start : start + at_a_time] for start in range(0, len(pixels), at_a_time))
-            found[example.eval_key] = np.concatenate([linear(encoder.embed_images(chunk)[1]).argmax(axis=1) for chunk in chunks])
-            line.update()
+        while batch := list(itertools.islice(made, max(1, at_a_time // each))):
+            classes = classes_of(np.concatenate([pixels for _, pixels in batch])).reshape(len(batch), each)
+            found.update((example.eval_key, row) for (example, _), row in zip(batch, classes))
+            line.update(len(batch))
     return found
 
 
@@ -96,7 +108,8 @@ def attack_set(encoder: Encoder, opened: EvaluationSet, prompting: Prompting, ta
     texts = {key: [names[label]] for key, label in zip(keys, written.tolist())}
     if flags.control:
         texts = {key: [text, shuffled(text, flags.seed)] for key, (text,) in texts.items()}
-    found = predictions(encoder, opened, flags.split, texts, write, linear, flags.threads or available_cores())
+    each = len(ways) * (2 if flags.control else 1)
+    found = predictions(encoder, opened, flags.split, texts, write, each, linear, flags.threads or available_cores())
     after = np.stack([found[key] for key in keys]).reshape(len(keys), -1, len(ways))  # [n, texts, ways]
     control = after[:, 1] if flags.control else None
     return Attack(opened, names, keys, labels, written, before, after[:, 0], control, ways, features.skipped, write)

@@ -50,6 +50,8 @@ def test_words_that_are_too_wide_or_too_long():
     assert left >= MARGIN - 0.01 and right <= 1 - MARGIN + 0.01 and right - left > 0.8
     assert letter(ground, "x" * LONGEST, 0.2, "top") == letter(ground, "x" * 100_000, 0.2, "top")
     assert letter(ground, "Ωж 猫", 0.2, "top") != ground
+    for hostile in ("", "\u200b", "\u202eabc", "e" + "\u0301" * 99, "\x01", "a\nb"):
+        assert letter(ground, hostile, 1.0, "bottom", box=True).size == ground.size
 
 
 @pytest.mark.parametrize(("shape", "wanted"), [((20, 30), 64), ((100, 80), 80), ((500, 400), 128)])
