@@ -95,14 +95,13 @@ def targets_of(flags: argparse.Namespace, encoder: Encoder) -> list[Target]:
 
 
 def values_of(encoder: Encoder, targets: Sequence[Target], against: Sequence[str]) -> Callable[[Tensor], Tensor]:
-    """What is to rise: a function of images [n, 3, h, w] in 0…1 to [n], the i-th image's value for the i-th target.
+    """What is to rise: a function of images [b, 3, h, w] in 0…1 to each one's value for each target, [b, t].
 
     Args:
       encoder: the model; its weights take no gradient.
-      targets: n of them, all of one layer or all texts.
+      targets: t of them, all of one layer or all texts.
       against: texts whose mean logit is subtracted from a text's.
     """
-    places = torch.arange(len(targets))
     if targets[0].kind == TEXT:
         guidance = Guidance(encoder.loaded, list(dict.fromkeys([*(target.text for target in targets), *against])))
         own = torch.tensor([guidance.texts.index(target.text) for target in targets])
@@ -110,8 +109,8 @@ def values_of(encoder: Encoder, targets: Sequence[Target], against: Sequence[str
 
         def of_texts(images: Tensor) -> Tensor:
             with encoder.autocast():
-                scores = encoder.scale * guidance.scores(images)  # [n, texts]
-            return scores[places, own] - (scores[:, others].mean(dim=1) if others else 0.0)
+                scores = encoder.scale * guidance.scores(images)  # [b, texts]
+            return scores[:, own] - (scores[:, others].mean(dim=1, keepdim=True) if others else 0.0)
 
         return of_texts
 
@@ -122,9 +121,9 @@ def values_of(encoder: Encoder, targets: Sequence[Target], against: Sequence[str
     def of_layer(images: Tensor) -> Tensor:
         inputs = normalised(resized(images, preprocessing.size), preprocessing)
         with encoder.autocast():
-            maps = answer(model, targets[0].layer, inputs).float()  # [n, c, h, w]
-        own = maps[places, channels]  # [n, h, w]
-        value = torch.where(masks[NEURON], own[:, own.shape[1] // 2, own.shape[2] // 2], own.mean(dim=(1, 2)))
-        return torch.where(masks[LAYER], maps.square().mean(dim=(1, 2, 3)), value)
+            maps = answer(model, targets[0].layer, inputs).float()  # [b, c, h, w]
+        middle = maps[:, :, maps.shape[2] // 2, maps.shape[3] // 2]  # [b, c]
+        value = torch.where(masks[NEURON], middle[:, channels], maps.mean(dim=(2, 3))[:, channels])  # [b, t]
+        return torch.where(masks[LAYER], maps.square().mean(dim=(1, 2, 3))[:, None], value)
 
     return of_layer

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from trainer.evaluate import flags as shared
 from trainer.evaluate.encoder import Encoder
+from trainer.evaluate.exciting import montages, most_exciting
 from trainer.evaluate.page_parts import short
 from trainer.evaluate.targets import Target, targets_of, values_of
 from trainer.layers import layers_of
@@ -23,6 +25,7 @@ from trainer.pixels import PARAMETRISATIONS, Shake, as_bytes, optimise
 from trainer.redirect import RedirectedReLU
 from wit_builder import files
 from wit_builder.errors import UserError
+from wit_builder.evalsets import open_pictures
 from wit_builder.hashing import hash64
 from wit_builder.outputs import Output
 from wit_builder.report import Section, render
@@ -52,7 +55,11 @@ def make_pictures(
       flags: parametrisation, steps, rate, jitter, rotate, scale, against, minimise.
       side: pixels.
     """
-    values, shake = values_of(encoder, targets, flags.against), Shake(flags.jitter, flags.rotate, flags.scale)
+    every, shake = values_of(encoder, targets, flags.against), Shake(flags.jitter, flags.rotate, flags.scale)
+
+    def values(images: Tensor) -> Tensor:  # [n], of each picture for its own target
+        return every(images).diagonal()
+
     sign = 1 if flags.minimise else -1
     picture = PARAMETRISATIONS[flags.parametrisation](side, side, seeds).to(encoder.device)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -79,6 +86,24 @@ def png(pixels: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
+def montage_name(picture: str) -> str:
+    """Of the file with the pictures of a folder that belong to an optimised one."""
+    return f"{picture.removesuffix('.png')}-images.jpg"
+
+
+def add_images(output: Output, encoder: Encoder, targets: Sequence[Target], made: Sequence[dict[str, Any]], flags: Any) -> dict[str, int]:
+    """Put the pictures of `--images` that excite most beside the first copy of each; returns how many could not be used, by reason."""
+    opened = open_pictures(flags.images, "images")
+    found, skipped = most_exciting(encoder, opened, flags.split, targets, flags.against, least=flags.minimise)
+    first = {target.name: one for target, one in zip(targets, (one for one in made if one["copy"] == 1))}
+    for name, pixels in montages(opened, flags.split, found).items():
+        first[name]["images"] = found[name]
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, "jpeg", quality=88)
+        files.write_bytes(output.file("pictures", montage_name(first[name]["picture"])), stream.getvalue())
+    return dict(skipped.counts)
+
+
 def sections(metrics: Mapping[str, Any], folder: str) -> list[Section]:
     """The page: a gallery for each layer and one for texts, and the values' way up.
 
@@ -96,6 +121,10 @@ def sections(metrics: Mapping[str, Any], folder: str) -> list[Section]:
         for one in ones:
             picture = files.read_bytes(files.join(folder, "pictures", one["picture"]))
             section.image(picture, f"{one['label']}: {one['start']:.3g} → {one['end']:.3g}", "image/png")
+            if excited := one.get("images"):
+                montage = files.read_bytes(files.join(folder, "pictures", montage_name(one["picture"])))
+                caption = f"{one['label']}: {excited[0]['value']:.3g}, {excited[0]['eval_key']}, and what comes after it"
+                section.image(montage, caption)
         found.append(section)
     note = "While they are moved about." + (f" The first {IN_PLOT}." if len(made) > IN_PLOT else "")
     way = Section("Values of optimised pictures by step", note)
@@ -168,6 +197,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made.add_argument("--jitter", type=float, default=1 / 16, metavar="SHARE", help="largest shift at a step, of the side (default: 1/16)")
     made.add_argument("--rotate", type=float, default=10.0, metavar="DEGREES", help="largest angle at a step (default: 10)")
     made.add_argument("--scale", type=float, default=0.1, metavar="SHARE", help="largest change of size at a step (default: 0.1)")
+    made.add_argument("--images", default="", metavar="DIR", help="also the pictures of a folder or evaluation set that excite each most")
+    shared.add_split_flag(made)
     made.add_argument("--seed", type=int, default=0, help="default: 0")
     flags = made.parse_args(arguments)
 
@@ -189,16 +220,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )},
         "size": side,
     }  # fmt: skip
-    output = shared.open_output(flags, "visualize", parameters, {}, encoder)
+    inputs = {}
+    if flags.images:
+        inputs["images"], parameters["split"] = open_pictures(flags.images, "images").fingerprint(flags.split), flags.split
+    output = shared.open_output(flags, "visualize", parameters, inputs, encoder)
     if output is None:
         return 0
 
     found = work(output, encoder, targets, flags, side)
+    drops = add_images(output, encoder, targets, found, flags) if flags.images else {}
     for one in found:
         print(f"{one['title']}: {one['start']:.4g} → {one['end']:.4g}")
     lead = f"{len(found):,} pictures of {side}×{side} pixels, {flags.steps} steps, seed {flags.seed}."
     metrics = {"pictures": found}
     files.write_json(output.file("metrics.json"), metrics)
     files.write_bytes(output.file("report.html"), render("What the model looks for", sections(metrics, output.path), lead))
-    output.finish({"pictures": len(found)}, {})
+    output.finish({"pictures": len(found)}, drops)
     return 0

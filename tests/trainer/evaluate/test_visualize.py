@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from learning import checkpoint
+from learning.images import crop_resized, decode
 from trainer.evaluate import report, visualize
 from trainer.evaluate.encoder import load_encoder
 from trainer.evaluate.targets import numbers
@@ -21,6 +22,7 @@ from trainer.model import build
 from trainer.redirect import RedirectedReLU
 from trainer.tokenizer import Tokenizer
 from wit_builder.errors import UserError
+from wit_builder.evalsets import open_set
 
 FAST = ["--steps", "24", "--rate", "0.2"]
 
@@ -147,6 +149,31 @@ def test_pictures_join_the_report(vit, colours, tmp_path, run):
     picture = base64.b64encode((tmp_path / "pictures" / "pictures" / "text-1.png").read_bytes()).decode()
     assert "<h2>What texts look like" in page and picture in page
     assert str(tmp_path) not in (output / "manifest.json").read_text()
+
+
+def test_pictures_of_a_folder_that_excite_most(vit, colours, tmp_path):
+    flags = ["--checkpoint", vit, "--layer", "transformer.resblocks.0", "--channel", 3, "--neuron", 5, "--text", "red", "--steps", 1]
+    made = visualise(tmp_path / "out", *flags, "--images", colours, "--batch-size", 7)
+    loaded, values = load_encoder(vit).loaded, {}
+    for example in open_set(str(colours), "s").examples():
+        inputs = loaded.preprocessing.to_tensor(loaded.preprocessing(example.image)[None].copy())
+        with torch.no_grad():
+            maps = answer(loaded.model, "transformer.resblocks.0", inputs)[0]
+            image, text = loaded.model(inputs, loaded.tokenize(["red"]))
+            scale = loaded.model.logit_scale.exp()
+            values[example.eval_key] = [float(value) for value in (maps[3].mean(), maps[5, 2, 2], scale * (image @ text.T).squeeze())]
+    for column, one in enumerate(made):
+        expected = sorted(values, key=lambda key: -values[key][column])[:9]
+        assert [found["eval_key"] for found in one["images"]] == expected
+        assert [found["value"] for found in one["images"]] == pytest.approx([values[key][column] for key in expected], abs=1e-4)
+    montage = np.array(Image.open(tmp_path / "out" / "pictures" / "text-1-images.jpg"))
+    assert montage.shape == (288, 288, 3)
+    best = next(example for example in open_set(str(colours), "s").examples() if example.eval_key == made[2]["images"][0]["eval_key"])
+    assert np.abs(montage[:96, :96].mean(axis=(0, 1)) - crop_resized(decode(best.image), 96).mean(axis=(0, 1))).max() < 3
+    assert (tmp_path / "out" / "report.html").read_text().count("<figure>") == 6
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no usable picture"):
+        visualise(tmp_path / "other", *flags, "--images", tmp_path / "empty")
 
 
 def test_list_names_what_can_be_asked_for(resnet, capsys):
