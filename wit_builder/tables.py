@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -75,7 +76,7 @@ def _write(stream: BinaryIO, schema: pa.Schema, batches: Iterable[pa.RecordBatch
 def _open(path: str, columns: Sequence[str] | None) -> pq.ParquetFile:
     try:
         source = pq.ParquetFile(files.open_read(path) if files.is_remote(path) else path)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
         if isinstance(error, FileNotFoundError):
             raise UserError("no such file", where=path, fix="check the path") from error
         raise UserError("not a whole Parquet file", where=path, fix="make it again with the stage that writes it") from error
@@ -89,19 +90,29 @@ def _open(path: str, columns: Sequence[str] | None) -> pq.ParquetFile:
     return source
 
 
+@contextmanager
+def _broken_inside(path: str) -> Iterator[None]:
+    """Damage that shows only when rows are read."""
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError) as error:
+        told = "".join(letter if letter.isprintable() else " " for letter in str(error)[:200])
+        raise UserError(f"broken inside: {told}", where=path, fix="make or get it again") from error
+
+
 def read_table(path: str, columns: Sequence[str] | None = None) -> pa.Table:
     """One Parquet file as a table.
 
     Raises:
       UserError: where it is missing, broken, or lacks one of `columns`.
     """
-    with _open(path, columns) as source:
+    with _open(path, columns) as source, _broken_inside(path):
         return source.read(columns=list(columns) if columns else None)
 
 
 def read_batches(path: str, columns: Sequence[str] | None = None, rows: int = 65_536) -> Iterator[pa.RecordBatch]:
     """One Parquet file in batches of at most `rows` rows, in order. Raises as `read_table` does."""
-    with _open(path, columns) as source:
+    with _open(path, columns) as source, _broken_inside(path):
         yield from source.iter_batches(batch_size=rows, columns=list(columns) if columns else None)
 
 

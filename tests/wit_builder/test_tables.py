@@ -44,3 +44,16 @@ def test_failed_write_leaves_nothing(tmp_path):
     with pytest.raises(RuntimeError):
         tables.write_batches(str(tmp_path / "t.parquet"), pa.schema([("a", pa.int64())]), batches())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_with_broken_pages_or_names_is_one_clear_error(tmp_path):
+    path = tmp_path / "t.parquet"
+    tables.write_table(str(path), pa.table({"name": [f"text {number * 7919 % 1009}" for number in range(5000)]}))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4] + bytes(len(whole) // 2) + whole[4 + len(whole) // 2 :])
+    for read in (tables.read_table, lambda path: list(tables.read_batches(path))):
+        with pytest.raises(UserError, match="t.parquet: broken inside"):
+            read(str(path))
+    path.write_bytes(whole.replace(b"name", b"n\xc5me"))
+    with pytest.raises(UserError, match="t.parquet: not a whole Parquet file"):
+        tables.read_table(str(path))
