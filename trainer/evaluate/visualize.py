@@ -123,7 +123,7 @@ def sections(metrics: Mapping[str, Any], folder: str) -> list[Section]:
             section.image(picture, f"{one['label']}: {one['start']:.3g} → {one['end']:.3g}", "image/png")
             if excited := one.get("images"):
                 montage = files.read_bytes(files.join(folder, "pictures", montage_name(one["picture"])))
-                caption = f"{one['label']}: {excited[0]['value']:.3g}, {excited[0]['eval_key']}, and what comes after it"
+                caption = f"{one['label']}, of the images: up to {excited[0]['value']:.3g} ({excited[0]['eval_key']})"
                 section.image(montage, caption)
         found.append(section)
     note = "While they are moved about." + (f" The first {IN_PLOT}." if len(made) > IN_PLOT else "")
