@@ -6,6 +6,7 @@ worker reads exactly its own samples, and the order is a function of the seed an
 
 from __future__ import annotations
 
+import itertools
 import json
 import tarfile
 from collections import Counter
@@ -16,6 +17,7 @@ import fsspec
 import numpy as np
 from fsspec.core import url_to_fs
 
+from wit_builder.braces import expand_braces
 from wit_builder.errors import UserError
 from wit_builder.parallel import run_tasks
 from wit_builder.progress import progress
@@ -56,7 +58,7 @@ class Index:
 
 
 def find_tars(patterns: Sequence[str]) -> tuple[list[str], int]:
-    """Tars that folders, patterns or paths name, sorted, and the number left out because they are not finished.
+    """Tars that folders, patterns (braces too) or paths name, sorted, and the number left out because they are not finished.
 
     Where a folder holds `_stats.json` files, as ours and img2dataset's do, a tar without one, or of another size than it says, is
     an attempt that ended early.
@@ -66,7 +68,7 @@ def find_tars(patterns: Sequence[str]) -> tuple[list[str], int]:
     """
     found: set[str] = set()
     unfinished = 0
-    for pattern in patterns:
+    for pattern in itertools.chain.from_iterable(map(expand_braces, patterns)):
         filesystem, path = url_to_fs(pattern)
         matched = [path] if path.endswith(".tar") and filesystem.isfile(path) else []
         matched = matched or filesystem.glob(path if path.endswith(".tar") else path.rstrip("/") + "/*.tar")

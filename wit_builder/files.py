@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import glob
+import itertools
 import json
 import logging
 import os
@@ -19,6 +20,7 @@ from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import Any, BinaryIO
 
+from wit_builder.braces import expand_braces
 from wit_builder.errors import UserError
 
 _GLOB_CHARACTERS = frozenset("*?[")
@@ -177,13 +179,13 @@ def below(folder: str) -> list[str]:
 
 
 def match_all(patterns: list[str], *, what: str) -> list[str]:
-    """Files of several patterns, sorted and without repeats.
+    """Files of several patterns, braces among them, sorted and without repeats.
 
     Raises:
       UserError: where a pattern names nothing.
     """
     found: set[str] = set()
-    for pattern in patterns:
+    for pattern in itertools.chain.from_iterable(map(expand_braces, patterns)):
         files = match(pattern)
         if not files:
             raise UserError(f"no {what} there", where=pattern, fix="check the path or the pattern")

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from wit_builder import files
+from wit_builder.braces import expand_braces
 from wit_builder.errors import UserError
 from wit_builder.hashing import pair_uid
 from wit_builder.outputs import sha256_of
@@ -152,7 +153,7 @@ def find_shards(path_or_pattern: str, *, check_hashes: bool = False) -> list[Sha
     pattern = path_or_pattern
     if not pattern.endswith(".tar"):
         pattern = files.join(pattern, "*.tar")
-    tars = [path for path in files.match(pattern) if path.endswith(".tar")]
+    tars = [path for each in expand_braces(pattern) for path in files.match(each) if path.endswith(".tar")]
     found = [shard for tar in tars if is_whole(shard := _named(tar.removesuffix(".tar")), check_hashes=check_hashes)]
     if not found:
         seen = f"{len(tars)} tar files, none with matching statistics beside it" if tars else "no shards there"

@@ -40,6 +40,10 @@ def test_index_finds_what_an_independent_reader_reads(shards):
     assert read == expected
 
 
+def test_braces_name_tars_as_they_do_for_webdataset(shards):
+    assert build_index([f"{shards}/{{00000,00002}}.tar"]).per_tar() == [40, 28]
+
+
 def texts_of(shards, plan, workers=0, first_step=0):
     chunks = Chunks(build_index([str(shards)]), plan, TOKENIZER, 16, 60, seed=3)
     return [
