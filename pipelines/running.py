@@ -13,7 +13,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 
 from pipelines import dataflow
 from pipelines.loopback import bind_loopback
-from wit_builder import files
+from wit_builder import files, remote
 from wit_builder.errors import exit_with
 from wit_builder.parallel import available_cores, close_pool
 
@@ -54,7 +54,7 @@ class Running:
         if unknown:
             made.error(f"unknown flag {' '.join(unknown)} (see --help)")
         self.options = PipelineOptions(rest)
-        files.set_options(rest)
+        remote.set_options(rest)
         self.options.view_as(SetupOptions).save_main_session = False
         chosen = self.options.view_as(StandardOptions).runner
         self.local = chosen in (None, "FnApiRunner")

@@ -1,27 +1,24 @@
 """Reading and writing by path, on the local disk or on any filesystem that Beam knows.
 
 Local paths use the operating system directly. A path with a scheme (`s3://…`, `gs://…`, `hdfs://…`)
-goes through Beam's FileSystems, which is imported only when such a path is met.
+goes through Beam's FileSystems (`wit_builder.remote`).
 """
 
 from __future__ import annotations
 
-import argparse
 import glob
 import itertools
 import json
-import logging
 import os
 import shutil
-import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache, partial
 from typing import Any, BinaryIO
 
 from wit_builder.braces import expand_braces
 from wit_builder.errors import UserError
+from wit_builder.remote import UNCOMPRESSED, filesystems
 
 _GLOB_CHARACTERS = frozenset("*?[")
 
@@ -29,84 +26,6 @@ _GLOB_CHARACTERS = frozenset("*?[")
 def is_remote(path: str) -> bool:
     """Whether the path carries a scheme and so is reached through Beam."""
     return "://" in path
-
-
-_options: tuple[str, ...] = ()  # Beam's flags, for credentials and endpoints of its filesystems
-
-
-def set_options(flags: Sequence[str]) -> None:
-    """Beam's command-line flags, which hold what its filesystems need (such as --s3_endpoint_url)."""
-    global _options
-    _options = tuple(flags)
-    _beam_of.cache_clear()
-
-
-def options() -> tuple[str, ...]:
-    """What `set_options` was given: worker processes are started with it."""
-    return _options
-
-
-def _beam(path: str):
-    """Beam's FileSystems, which know the path's scheme.
-
-    Raises:
-      UserError: where they do not.
-    """
-    return _beam_of(path.partition("://")[0])
-
-
-@lru_cache
-def _beam_of(scheme: str):
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # what Beam misses for other clouds
-    try:
-        from apache_beam.io.filesystems import FileSystems
-        from apache_beam.options.pipeline_options import PipelineOptions
-
-        FileSystems.set_options(PipelineOptions(list(_options)))  # without flags too: S3 then asks the environment
-        _share_s3_clients()
-        FileSystems.get_filesystem(f"{scheme}://x")
-    except ValueError as error:
-        fix = "copy the files to disk or object storage; s3 needs apache-beam[aws], gs apache-beam[gcp]"
-        raise UserError(f"Beam reads no {scheme}:// paths here", where=f"{scheme}://", fix=fix) from error
-    finally:
-        logging.disable(before)
-    return FileSystems
-
-
-def _share_s3_clients() -> None:
-    """From now on, Beam's S3 filesystem keeps one boto3 client for each set of options.
-
-    It makes a new one for every open, match, rename and removal, which costs some 0.4 s of CPU time each. boto3's
-    clients may be used by many threads; Beam's wrapper around one holds the state of a download, and stays per file.
-    """
-    try:
-        from apache_beam.io.aws.clients.s3 import boto3_client
-        from apache_beam.options.pipeline_options import S3Options
-    except ImportError:
-        return
-    if boto3_client.boto3 is None or getattr(boto3_client.Client, "shares", False):
-        return
-    wrapper, clients, lock = boto3_client.Client, {}, threading.Lock()
-    flags = argparse.ArgumentParser()
-    S3Options._add_argparse_args(flags)
-    names = sorted(vars(flags.parse_args([])))
-
-    class SharingClient(wrapper):
-        shares = True
-
-        def __init__(self, options) -> None:
-            settings = options.get if isinstance(options, dict) else partial(getattr, options.view_as(S3Options))
-            key = tuple(settings(name) for name in names)
-            with lock:
-                if key in clients:
-                    self.client = clients[key]
-                    self._download_request, self._download_stream, self._download_pos = None, None, 0
-                else:
-                    super().__init__(options)
-                    clients[key] = self.client
-
-    boto3_client.Client = SharingClient
 
 
 def absolute(path: str) -> str:
@@ -121,21 +40,21 @@ def join(folder: str, *names: str) -> str:
 
 def exists(path: str) -> bool:
     """Whether a file (or, locally, a folder) is there."""
-    return _beam(path).exists(path) if is_remote(path) else os.path.exists(path)
+    return filesystems(path).exists(path) if is_remote(path) else os.path.exists(path)
 
 
 def is_folder(path: str) -> bool:
     """Whether the path is a folder, or remotely a prefix under which files stand."""
     if not is_remote(path):
         return os.path.isdir(path)
-    return bool(_beam(path).match([path.rstrip("/") + "/*"])[0].metadata_list)
+    return bool(filesystems(path).match([path.rstrip("/") + "/*"])[0].metadata_list)
 
 
 def size(path: str) -> int:
     """Bytes of a file."""
     if not is_remote(path):
         return os.path.getsize(path)
-    return _beam(path).match([path])[0].metadata_list[0].size_in_bytes
+    return filesystems(path).match([path])[0].metadata_list[0].size_in_bytes
 
 
 _FEW = 10
@@ -153,7 +72,7 @@ def sizes(paths: Sequence[str]) -> dict[str, int]:
             folders.setdefault(path.rsplit("/", 1)[0], []).append(path)
     patterns = [name for folder, inside in folders.items() for name in (inside if len(inside) < _FEW else [folder + "/*"])]
     for pattern in patterns:
-        found.update((entry.path, entry.size_in_bytes) for entry in _beam(pattern).match([pattern])[0].metadata_list)
+        found.update((entry.path, entry.size_in_bytes) for entry in filesystems(pattern).match([pattern])[0].metadata_list)
     return {path: found[path] for path in paths if path in found}
 
 
@@ -165,9 +84,9 @@ def match(pattern: str) -> list[str]:
         if not _GLOB_CHARACTERS.intersection(pattern):
             return [pattern] if os.path.isfile(pattern) else []
         return sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
-    files = [entry.path for entry in _beam(pattern).match([pattern])[0].metadata_list]
+    files = [entry.path for entry in filesystems(pattern).match([pattern])[0].metadata_list]
     if not files and not _GLOB_CHARACTERS.intersection(pattern):
-        files = [entry.path for entry in _beam(pattern).match([pattern.rstrip("/") + "/*"])[0].metadata_list]
+        files = [entry.path for entry in filesystems(pattern).match([pattern.rstrip("/") + "/*"])[0].metadata_list]
     return sorted(files)
 
 
@@ -197,9 +116,7 @@ def open_read(path: str) -> BinaryIO:
     """Open for reading, bytes as they are stored (never decompressed on the way)."""
     if not is_remote(path):
         return open(path, "rb")
-    from apache_beam.io.filesystem import CompressionTypes
-
-    return _beam(path).open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+    return filesystems(path).open(path, compression_type=UNCOMPRESSED)
 
 
 def read_bytes(path: str) -> bytes:
@@ -234,9 +151,7 @@ def atomic_writer(path: str) -> Iterator[BinaryIO]:
     """
     temporary = f"{path}.tmp-{uuid.uuid4().hex[:12]}"
     if is_remote(path):
-        from apache_beam.io.filesystem import CompressionTypes
-
-        stream = _beam(path).create(temporary, compression_type=CompressionTypes.UNCOMPRESSED)
+        stream = filesystems(path).create(temporary, compression_type=UNCOMPRESSED)
     else:
         make_folder(os.path.dirname(path) or ".")
         stream = open(temporary, "wb")
@@ -266,7 +181,7 @@ def write_json(path: str, value: Any) -> None:
 def replace(source: str, target: str) -> None:
     """Rename over whatever stands at the target."""
     if is_remote(target):
-        _beam(target).rename([source], [target])
+        filesystems(target).rename([source], [target])
     else:
         os.replace(source, target)
 
@@ -276,7 +191,7 @@ def remove(path: str) -> None:
     if is_remote(path):
         present = [*([path] if exists(path) else []), *below(path)]
         if present:
-            _beam(path).delete(present)
+            filesystems(path).delete(present)
     elif os.path.isdir(path):
         shutil.rmtree(path, ignore_errors=True)
     elif os.path.lexists(path):

@@ -18,7 +18,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol
 
-from wit_builder import files
+from wit_builder import remote
 from wit_builder.errors import UserError
 
 
@@ -64,7 +64,7 @@ def _exit_with_parent() -> None:
 
 
 def _start(file_options: tuple[str, ...]) -> None:
-    files.set_options(file_options)
+    remote.set_options(file_options)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 
@@ -100,7 +100,7 @@ def _pool_of(processes: int) -> ProcessPoolExecutor:
     global _pool
     if _pool is None or _pool[0] != processes:
         close_pool()
-        _pool = processes, ProcessPoolExecutor(processes, mp_context=_Context(), initializer=_start, initargs=(files.options(),))
+        _pool = processes, ProcessPoolExecutor(processes, mp_context=_Context(), initializer=_start, initargs=(remote.options(),))
     return _pool[1]
 
 

@@ -16,7 +16,7 @@ from pools import write_pairs, write_queries
 
 from pipelines import balance_pairs, build_queries, dataflow, download_images, extract_pairs
 from pipelines.running import beam_flags
-from wit_builder import files
+from wit_builder import remote
 
 PIPELINES = {
     "build_queries": (build_queries, {"Read articles", "Merge bigrams", "Write the list"}),
@@ -32,7 +32,7 @@ def service(tmp_path, monkeypatch):
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         yield objects
-    files.set_options([])
+    remote.set_options([])
 
 
 @pytest.fixture

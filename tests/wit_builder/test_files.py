@@ -2,7 +2,7 @@ import pyarrow as pa
 import pytest
 from s3 import KEYS, bucket
 
-from wit_builder import files, tables
+from wit_builder import files, remote, tables
 from wit_builder.errors import UserError
 from wit_builder.outputs import Output
 
@@ -10,9 +10,9 @@ from wit_builder.outputs import Output
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory):
     with bucket(tmp_path_factory.mktemp("s3")) as flags:
-        files.set_options(flags)
+        remote.set_options(flags)
         yield "s3://wit"
-        files.set_options([])
+        remote.set_options([])
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -54,10 +54,10 @@ def test_one_s3_client_serves_every_access(s3, monkeypatch):
     with files.open_read(f"{s3}/clients/a") as one, files.open_read(f"{s3}/clients/b") as other:
         assert (one.read(1), other.read(1), one.read(), other.read()) == (b"a", b"b", b"", b"b"), "downloads keep apart"
     assert not made
-    before = files.options()
-    files.set_options([*before, "--s3_region_name=eu-west-1"])
+    before = remote.options()
+    remote.set_options([*before, "--s3_region_name=eu-west-1"])
     assert files.exists(f"{s3}/clients/a") and made == ["eu-west-1"], "other options, another client"
-    files.set_options(before)
+    remote.set_options(before)
 
 
 def test_a_write_that_fails_changes_nothing(root):
@@ -116,10 +116,10 @@ def test_s3_takes_its_keys_from_the_environment_where_no_flags_say(tmp_path, mon
         monkeypatch.setenv("AWS_ENDPOINT_URL", flags[0].partition("=")[2])
         for name, value in KEYS.items():
             monkeypatch.setenv(name, value)
-        before = files.options()
-        files.set_options(())
+        before = remote.options()
+        remote.set_options(())
         try:
             files.write_bytes("s3://wit/a", b"a")
             assert files.sizes(["s3://wit/a", "s3://wit/b", str(tmp_path / "none")]) == {"s3://wit/a": 1}
         finally:
-            files.set_options(before)
+            remote.set_options(before)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from s3 import bucket
 
-from wit_builder import files
+from wit_builder import remote
 from wit_builder.errors import UserError
 from wit_builder.pairs.inputs import HTML_TASK_BYTES, HTML_TASK_FILES, Source, find_sources, make_tasks
 
@@ -121,7 +121,7 @@ def test_a_link_to_nowhere_is_told(crawl):
 
 def test_the_same_on_object_storage(crawl, tmp_path):
     with bucket(tmp_path) as flags:
-        files.set_options(flags)
+        remote.set_options(flags)
         try:
             endpoint = flags[0].partition("=")[2]
             storage = boto3.client("s3", "us-east-1", endpoint_url=endpoint, aws_access_key_id="x", aws_secret_access_key="y")
@@ -138,7 +138,7 @@ def test_the_same_on_object_storage(crawl, tmp_path):
             with pytest.raises(UserError, match="s3://wit/many/no.warc.gz: not there"):
                 names_of(tmp_path / "warc.paths", prefix="s3://wit")
         finally:
-            files.set_options(())
+            remote.set_options(())
 
 
 SOURCES = st.lists(st.tuples(st.booleans(), st.integers(0, HTML_TASK_BYTES)), max_size=600)
