@@ -45,10 +45,10 @@ class Overlaps:
         """Names under which thresholds are set: of the sets, and of the sets' comparisons with themselves."""
         return self.datasets + ([within_name(name) for name in self.datasets] if self.within is not None else [])
 
-    def default_threshold(self) -> float:
-        """What the detector's calibration gives for so many training images, at least the loose one of the search."""
+    def default_threshold(self, counted: str = "training vectors") -> float:
+        """What the detector's calibration gives for so many of what was searched for, at least the loose one of the search."""
         loose, law = self.manifest["parameters"]["loose"], self.manifest.get("calibration")
-        return max(threshold_for(law, self.manifest["counts"].get("training vectors", 0)), loose) if law else loose
+        return max(threshold_for(law, self.manifest["counts"].get(counted, 0)), loose) if law else loose
 
 
 def within_name(dataset: str) -> str:
@@ -126,7 +126,8 @@ def read_thresholds(path: str) -> dict[str, float]:
 def parse_thresholds(values: Sequence[str], overlaps: Overlaps, from_file: Mapping[str, float] | None = None) -> dict[str, float]:
     """Threshold of each set: `NAME=X`, or X for all that have none of their own; else a file's, else the detector's.
 
-    A set's comparison with itself has the set's threshold where none is given under its own name (`within_name`).
+    A set's comparison with itself has the set's threshold where none is given under its own name (`within_name`); the detector's is
+    for as many images as were compared there.
 
     Raises:
       UserError: where a value is malformed, a set unknown, or a threshold below the search's loose one.
@@ -147,11 +148,13 @@ def parse_thresholds(values: Sequence[str], overlaps: Overlaps, from_file: Mappi
         else:
             general = threshold
     settled = {}
+    reviewed = from_file or {}
+    own = {within_name(name): name for name in overlaps.datasets}
     for name in overlaps.compared:
-        if name not in overlaps.datasets and name not in chosen and (general is not None or name not in (from_file or {})):
-            continue
-        fallback = general if general is not None else (from_file or {}).get(name, overlaps.default_threshold())
-        settled[name] = chosen.get(name, fallback)
+        default = overlaps.default_threshold("other images" if name in own else "training vectors")
+        whole = own.get(name, name)
+        given = (chosen.get(name), chosen.get(whole), general, reviewed.get(name), reviewed.get(whole))
+        settled[name] = next((value for value in given if value is not None), default)
         if not loose <= settled[name] <= 1:
             raise UserError(
                 f"the threshold {settled[name]} of {name} is not between the search's loose one, {loose}, and 1",

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from dedup.calibrate import threshold_for
 from dedup.cli import main as dedup
-from dedup.overlap import read_overlaps, read_thresholds
+from dedup.overlap import parse_thresholds, read_overlaps, read_thresholds
 from dedup.review_server import Review
 from pipelines.find_overlaps import main
 from trainer.commands.train import main as trainer
@@ -186,6 +186,12 @@ def test_images_are_compared_inside_their_set_but_never_with_themselves(world, f
     counts = json.loads((world / "inside" / "manifest.json").read_text())["counts"]
     assert counts["evaluation images"] == 28 and counts["other images"] == 31
 
+    inside = read_overlaps(str(world / "inside"))
+    law = inside.manifest["calibration"]
+    settled = parse_thresholds([], inside)
+    assert settled["split"] == max(threshold_for(law, 84), 0.98) and settled["split within"] == max(threshold_for(law, 31), 0.98)
+    assert parse_thresholds(["split=0.985"], inside, {"split within": 0.99})["split within"] == 0.985
+    assert parse_thresholds([], inside, {"split": 0.985})["split within"] == 0.985
     report = ["report", "--overlaps", str(world / "inside"), "--output", str(world / "inside-report"), "--threshold", "split within=0.99"]
     assert dedup(report) == 0
     inside = json.loads((world / "inside-report" / "overlap.json").read_text())["within"]
