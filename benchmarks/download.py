@@ -186,6 +186,7 @@ def measure(command: list[str], environment: dict[str, str]) -> dict[str, float]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", help="path of img2dataset 1.47.0's command; without it only ours is measured")
+    parser.add_argument("--workers", type=int, default=2, help="processes of ours; 1 is this process alone (default: %(default)s)")
     parser.add_argument("--images", type=int, default=3000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--schemes", nargs="+", default=["http", "https"], choices=["http", "https"])
@@ -217,7 +218,7 @@ def compare(scheme: str, port: str, folder: Path, flags) -> None:
     image = ["--image_size", "256", "--resize_mode", "center_crop", "--encode_quality", "95"]
     ours = [sys.executable, "-m", "pipelines.download_images", "--pairs", str(pairs), "--output", str(output), "--pairs-per-shard", "750"]
     ours += [word.replace("_", "-") if word.startswith("--") else word for word in image]
-    ours += ["--host-rate", "0", "--host-connections", "0", "--allow-private-hosts", "--workers", "2"]
+    ours += ["--host-rate", "0", "--host-connections", "0", "--allow-private-hosts", "--workers", str(flags.workers)]
     commands = {"ours": ours}
     if flags.peer:
         commands["img2dataset"] = [
