@@ -23,7 +23,7 @@ from wit_builder.download.transforms import DownloadImages
 from wit_builder.download.work import DownloadShards, keep_little
 from wit_builder.errors import UserError
 from wit_builder.outputs import MANIFEST, Output, describe_inputs, sha256_of
-from wit_builder.parallel import close_pool
+from wit_builder.parallel import close_pool, start_pool
 from wit_builder.shards import MAX_ROWS
 from wit_builder.transforms import Finish
 
@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with live_line() as live_folder:
             plan = partial(_plan, pairs=pairs, output=output, flags=flags, live_folder=live_folder)
             work = DownloadShards(_folders(output, flags), settings, rules, flags.decode_threads, live_folder)
+            start_pool(running.processes, "wit_builder.download.downloader")
             with running.pipeline() as pipeline:
                 start = pipeline | beam.Create([None])
                 _ = start | DownloadImages(plan, work, running.processes) | Finish(partial(_finish, output=output))

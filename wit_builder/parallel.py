@@ -6,6 +6,7 @@ Workers end with their parent, even when it is killed.
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import pickle
@@ -69,6 +70,10 @@ def _start(file_options: tuple[str, ...]) -> None:
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
+def _import(module: str) -> None:
+    importlib.import_module(module)
+
+
 def _call(pickled: bytes, task: Any) -> Any:
     global _known, _work, _loaded
     if pickled != _known:
@@ -114,6 +119,14 @@ def close_pool(*, at_once: bool = False) -> None:
         for process in list((pool._processes or {}).values()):
             process.terminate()
     pool.shutdown(wait=True, cancel_futures=True)
+
+
+def start_pool(processes: int, module: str) -> None:
+    """Start the worker processes and have them import what their work needs, while the caller goes on: both take a second."""
+    if processes > 1:
+        pool = _pool_of(processes)
+        for _ in range(processes):
+            pool.submit(_import, module)
 
 
 def run_tasks(work: Work, tasks: Iterable[Any], processes: int) -> Iterator[Any]:

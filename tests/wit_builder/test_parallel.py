@@ -9,7 +9,7 @@ import pytest
 
 from wit_builder import parallel
 from wit_builder.errors import UserError
-from wit_builder.parallel import close_pool, run_tasks
+from wit_builder.parallel import close_pool, run_tasks, start_pool
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -42,6 +42,21 @@ def test_works_share_one_pool_and_load_their_own():
     assert sorted(value for value, _ in second) == list(range(100, 120))
     processes = {process for _, process in first + second}
     assert len(processes) <= 2 and os.getpid() not in processes
+
+
+class Knows:
+    def load(self):
+        return None
+
+    def __call__(self, loaded, module):
+        time.sleep(0.02)
+        return module in sys.modules, os.getpid()
+
+
+def test_a_pool_started_ahead_imports_what_its_work_needs_and_serves_it():
+    start_pool(2, "wave")
+    found = list(run_tasks(Knows(), ["wave"] * 20, 2))
+    assert True in {known for known, _ in found} and os.getpid() not in {process for _, process in found}
 
 
 def test_one_process_works_here():
