@@ -76,20 +76,21 @@ def _open(paths: Sequence[str], folder: str, limit: int) -> tuple[list[Image.Ima
     return images, names
 
 
-def evaluate(embedder: Embedder, pictures: Pictures, output: str) -> dict[str, Any]:
+def evaluate(embedder: Embedder, pictures: Pictures, output: str, name: str = "detector") -> dict[str, Any]:
     """Scores of every copy against every original and distractor, by each method; writes evaluation.json and report.html.
 
-    Methods: the detector on whole pictures; with views of originals and distractors; with regions of the copies too; pHash; PDQ.
+    Methods: the embedder, called `name`, on whole pictures; with views of originals and distractors; with regions of the
+    copies too; pHash; PDQ.
     """
     references = pictures.originals + pictures.distractors
     size = embedder.resolution
     names = views.view_names(views.VIEW_KINDS)
     seen = [square for image in references for square in views.evaluation_views(image, size, views.VIEW_KINDS)]
-    indexed = embedder.embed(seen).astype(np.float32).reshape(len(references), len(names), -1)  # [references, views, D]
+    indexed = embedder.embed(seen, indexed=True).astype(np.float32).reshape(len(references), len(names), -1)  # [references, views, D]
     hashes = {"pHash": _phash, "PDQ": _pdq}
     coded = {name: np.stack([code(image) for image in references]) for name, code in hashes.items()}  # [references, bits] of ±1
 
-    methods = ["detector, whole pictures", "detector, views", "detector, views and regions", *hashes]
+    methods = [f"{name}, whole pictures", f"{name}, views", f"{name}, views and regions", *hashes]
     scores: dict[str, list[np.ndarray]] = {name: [] for name in methods}  # each [copies, references]
     with progress("battery", len(BATTERY), "change") as line:
         for change in BATTERY:
@@ -108,7 +109,7 @@ def evaluate(embedder: Embedder, pictures: Pictures, output: str) -> dict[str, A
         "originals": len(pictures.originals),
         "distractors": len(pictures.distractors),
         "copies": len(pictures.originals) * len(BATTERY),
-        "detector": embedder.sha256,
+        "checkpoint": embedder.sha256,
         "methods": {name: {key: value for key, value in one.items() if key != "curve"} for name, one in found.items()},
     }
     files.make_folder(output)
@@ -169,6 +170,19 @@ def _page(result: dict[str, Any], found: dict[str, dict[str, Any]]) -> bytes:
 
     overall.plot(curves, alt="Precision against recall")
     each = Section("Each change", "Recall at the threshold of 99% precision over all changes.")
+
+    def bars(figure) -> None:
+        axes = figure.subplots()
+        height = 0.8 / len(found)
+        for index, (name, one) in enumerate(found.items()):
+            places = np.arange(len(BATTERY)) + (index - (len(found) - 1) / 2) * height
+            axes.barh(places, [one["recall by change"][change] for change in BATTERY], height, label=name)
+        axes.set_yticks(range(len(BATTERY)), BATTERY)
+        axes.invert_yaxis()
+        axes.set_xlabel("recall")
+        figure.legend(loc="outside upper center", ncols=3, fontsize=8)
+
+    each.plot(bars, alt="Recall of each change by each method", height=6.5)
     each.table(["change", *found], [[change, *(one["recall by change"][change] for one in found.values())] for change in BATTERY])
     lead = f"{result['originals']} originals, {len(BATTERY)} changes, {result['distractors']} distractors."
     return render("Planted copies among distractors", [overall, each], lead)

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made = argparse.ArgumentParser(
         prog="python -m pipelines.clip_baseline",
         description="Plant changed copies of images among distractors, and measure a CLIP checkpoint's image embeddings as python -m dedup "
-        "evaluate measures a detector, with the same flags: give the same images to both. The pages call it the detector.",
+        "evaluate measures a detector, with the same flags: give the same images to both.",
         epilog="example:\n  python -m pipelines.clip_baseline --clip model.safetensors --images photos --output clip-evaluation",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made.add_argument("--output", required=True, metavar="DIR", help="gets evaluation.json and report.html")
     flags = made.parse_args(arguments)
     pictures = read_pictures(flags.images, flags.distractors, flags.originals, flags.others)
-    found = evaluate(load_clip(flags.clip), pictures, flags.output)
+    found = evaluate(load_clip(flags.clip), pictures, flags.output, "CLIP")
     for name, one in found["methods"].items():
         print(f"{name:28} average precision {one['average precision']:.3f}, recall at 99% precision {one['recall at 99% precision']:.3f}")
     print(f"{flags.output}/report.html")

@@ -74,5 +74,5 @@ def test_it_is_measured_on_the_battery_as_a_detector_is(clip, tmp_path):
     flags = ["--clip", clip, "--images", str(tmp_path / "images"), "--originals", "8", "--output", str(tmp_path / "measured")]
     assert measure(flags) == 0
     found = json.loads((tmp_path / "measured" / "evaluation.json").read_text())
-    assert found["detector"] == load_clip(clip).sha256 and found["originals"] == 8 and found["distractors"] == 10
+    assert found["checkpoint"] == load_clip(clip).sha256 and found["originals"] == 8 and found["distractors"] == 10
     assert all(0 < one["average precision"] <= 1 for one in found["methods"].values())
