@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -111,14 +111,13 @@ class Index:
         return found
 
 
-class Groups:
+class Groups(Protocol):
     """Says which pictures belong together; `columns` are those that it looks at."""
 
-    columns: Sequence[str] = ()
+    columns: Sequence[str]
 
     def of(self, part: Part, batch: pa.RecordBatch, first: int) -> np.ndarray:
         """Numbers int64 [b], equal for what belongs together; `first` is the place of the first row."""
-        raise NotImplementedError
 
 
 def unit_vectors(batch: pa.RecordBatch) -> np.ndarray:
