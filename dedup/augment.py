@@ -68,8 +68,8 @@ class Recipe:
 RECIPES = {
     "paper": Recipe(),
     "strong": Recipe(
-        crop_area=(0.3, 1.0), crop_chance=0.6, rotation=20.0, jitter=0.5, flip=0.3, quarter_turn=0.05, grey=0.1, blur=0.15, noise=0.1,
-        paste=0.3, text=0.25, picture=0.15, collage=0.1, mixup=0.05, clean_partner=0.4, temperature=0.05, entropy=3.0,
+        crop_area=(0.3, 1.0), crop_chance=0.6, rotation=20.0, jitter=0.5, flip=0.2, quarter_turn=0.02, grey=0.15, blur=0.15, noise=0.1,
+        paste=0.3, text=0.25, picture=0.15, collage=0.1, mixup=0.05, clean_partner=0.5, temperature=0.05, entropy=3.0,
     ),
 }  # fmt: skip
 

@@ -18,13 +18,15 @@ def turn(images: Tensor, draw: Draw, rotation: float, quarter_turn: float) -> Te
     """Half of the images by up to `rotation` degrees, a share `quarter_turn` by 90, 180 or 270: [B, 3, S, S] -> the same."""
     angle = draw.uniform(-rotation, rotation) * math.pi / 180 * draw.chance(0.5)
     quarters = draw.integers(1, 4) * draw.chance(quarter_turn)
-    # Either the picture's edge goes on into the corners, or they are left as black wedges, as editors do.
-    goes_on = draw.chance(0.5)
+    # Either the picture's edge goes on into the corners, or they are left as black wedges, as editors do; and either the
+    # picture's own corners are cut off, or it is shrunk until all of it is there.
+    goes_on, shrinks = draw.chance(0.5), draw.chance(0.5)
 
     def turned(some: Tensor, places: Tensor) -> Tensor:
         angles = (angle + quarters * math.pi / 2)[places]
         cos, sin, zero = torch.cos(angles), torch.sin(angles), torch.zeros_like(angles)
         matrix = torch.stack([torch.stack([cos, -sin, zero], 1), torch.stack([sin, cos, zero], 1)], 1)
+        matrix = matrix * torch.where(shrinks[places], cos.abs() + sin.abs(), 1.0)[:, None, None]
         grid = F.affine_grid(matrix, list(some.shape), align_corners=False)
         filled = F.grid_sample(some, grid, padding_mode="border", align_corners=False)
         outside = (grid.abs().amax(3) > 1)[:, None] & ~goes_on[places][:, None, None, None]  # [n, 1, S, S]
