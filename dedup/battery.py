@@ -119,6 +119,9 @@ BATTERY: dict[str, Change] = {
 }
 
 
+SHOWS_OTHERS = frozenset({"collage"})  # changes whose outcome holds other pictures too
+
+
 def plant(name: str, key: str, image: Image.Image, others: list[Image.Image]) -> Image.Image:
     """The picture after one named change.
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from dedup.embedding import Embedder
-from dedup.views import VIEW_KINDS, evaluation_views, view_names
+from dedup.views import VIEW_KINDS, evaluation_views, telling, view_names
 
 if TYPE_CHECKING:
     from dedup.augment import Augmenter
@@ -46,8 +46,10 @@ def calibrate(embedder: Embedder, pool: Pool, augmenter: Augmenter, seed: int, c
         return {}
     side = embedder.resolution
     pictures = [Image.fromarray(pixels) for pixels in held.permute(0, 2, 3, 1).numpy()]
-    views = [view for picture in pictures for view in evaluation_views(picture, side, VIEW_KINDS)]
-    indexed = embedder.embed(views, indexed=True).astype(np.float32).reshape(len(held), len(view_names(VIEW_KINDS)), -1)  # [H, views, D]
+    views = [evaluation_views(picture, side, VIEW_KINDS) for picture in pictures]
+    indexed = embedder.embed([view for seen in views for view in seen], indexed=True).astype(np.float32)
+    indexed = indexed.reshape(len(held), len(view_names(VIEW_KINDS)), -1)  # [H, views, D]
+    indexed[~np.stack([telling(seen) for seen in views])] = 0  # a search leaves these out
     trained = embedder.embed([_shrunk(pixels, side) for pixels in others.permute(0, 2, 3, 1).numpy()]).astype(np.float32)
     nearest = (indexed @ trained.T).max((1, 2))  # [H]
     first, _ = augmenter(held, torch.Generator().manual_seed(seed + 1))

@@ -12,7 +12,7 @@ import pdqhash
 from PIL import Image
 
 from dedup import views
-from dedup.battery import BATTERY, plant
+from dedup.battery import BATTERY, SHOWS_OTHERS, plant
 from dedup.embedding import Embedder
 from dedup.images import find_images
 from dedup.metrics import average_precision, precision_recall, recall_at_precision
@@ -35,13 +35,20 @@ class Pictures:
     originals: list[Image.Image]
     distractors: list[Image.Image]
 
+    @property
+    def references(self) -> list[Image.Image]:
+        """What copies are looked for among: originals, then distractors."""
+        return self.originals + self.distractors
+
+    def beside(self, index: int) -> list[int]:
+        """References that stand beside original `index` in its collage."""
+        return [len(self.originals) + (index + shift) % len(self.distractors) for shift in range(1, 5)]
+
     def copies(self, change: str) -> list[Image.Image]:
-        count = len(self.originals)
-        pool = self.distractors or self.originals
         return [
-            plant(change, key, image, [pool[(index + shift) % len(pool)] for shift in range(1, 5)])
+            plant(change, key, image, [self.references[other] for other in self.beside(index)])
             for index, (key, image) in enumerate(zip(self.keys, self.originals))
-        ][:count]
+        ]
 
 
 def read_pictures(folder: str, distractors: str | None, originals: int, others: int) -> Pictures:
@@ -76,33 +83,35 @@ def _open(paths: Sequence[str], folder: str, limit: int) -> tuple[list[Image.Ima
     return images, names
 
 
-def evaluate(embedder: Embedder, pictures: Pictures, output: str, name: str = "detector") -> dict[str, Any]:
+def evaluate(embedder: Embedder, pictures: Pictures, output: str, called: str = "detector") -> dict[str, Any]:
     """Scores of every copy against every original and distractor, by each method; writes evaluation.json and report.html.
 
-    Methods: the embedder, called `name`, on whole pictures; with views of originals and distractors; with regions of the
+    Methods: the embedder, by the name `called`, on whole pictures; with views of originals and distractors; with regions of the
     copies too; pHash; PDQ.
     """
-    references = pictures.originals + pictures.distractors
+    references = pictures.references
     size = embedder.resolution
-    names = views.view_names(views.VIEW_KINDS)
-    seen = [square for image in references for square in views.evaluation_views(image, size, views.VIEW_KINDS)]
-    indexed = embedder.embed(seen, indexed=True).astype(np.float32).reshape(len(references), len(names), -1)  # [references, views, D]
+    indexed = _embed(embedder, [views.evaluation_views(image, size, views.VIEW_KINDS) for image in references], indexed=True)
     hashes = {"pHash": _phash, "PDQ": _pdq}
     coded = {name: np.stack([code(image) for image in references]) for name, code in hashes.items()}  # [references, bits] of ±1
 
-    methods = [f"{name}, whole pictures", f"{name}, views", f"{name}, views and regions", *hashes]
+    methods = [f"{called}, whole pictures", f"{called}, views", f"{called}, views and regions", *hashes]
     scores: dict[str, list[np.ndarray]] = {name: [] for name in methods}  # each [copies, references]
     with progress("battery", len(BATTERY), "change") as line:
         for change in BATTERY:
             copies = pictures.copies(change)
-            squares = [square for image in copies for _, square in views.training_regions(image, size, True)]
-            regions = embedder.embed(squares).astype(np.float32).reshape(len(copies), -1, embedder.dimension)  # [copies, regions, D]
+            parts = [[square for _, square in views.training_regions(image, size, True)] for image in copies]
+            regions = _embed(embedder, parts, indexed=False)
             scores[methods[0]].append(regions[:, 0] @ indexed[:, 0].T)
             scores[methods[1]].append(_best(regions[:, :1], indexed))
             scores[methods[2]].append(_best(regions, indexed))
             for name, code in hashes.items():
                 bits = np.stack([code(image) for image in copies])
                 scores[name].append((bits @ coded[name].T / bits.shape[1]).astype(np.float32))
+            if change in SHOWS_OTHERS:  # those are copies too: no method is to be blamed for finding them
+                for name in methods:
+                    for index in range(len(copies)):
+                        scores[name][-1][index, pictures.beside(index)] = -1
             line.update()
     found = {name: _measure(np.stack(values)) for name, values in scores.items()}
     result = {
@@ -116,6 +125,14 @@ def evaluate(embedder: Embedder, pictures: Pictures, output: str, name: str = "d
     files.write_json(files.join(output, "evaluation.json"), result)
     files.write_bytes(files.join(output, "report.html"), _page(result, found))
     return result
+
+
+def _embed(embedder: Embedder, parts: list[list[np.ndarray]], *, indexed: bool) -> np.ndarray:
+    """Vectors float32 [pictures, parts, D] of each picture's parts, the whole first; zero for parts that a search leaves out."""
+    vectors = embedder.embed([square for squares in parts for square in squares], indexed=indexed).astype(np.float32)
+    vectors = vectors.reshape(len(parts), len(parts[0]), -1)
+    vectors[~np.stack([views.telling(squares) for squares in parts])] = 0
+    return vectors
 
 
 def _best(copies: np.ndarray, indexed: np.ndarray) -> np.ndarray:

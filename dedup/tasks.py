@@ -28,7 +28,7 @@ from wit_builder.outputs import sha256_of
 from wit_builder.records import embeddings
 from wit_builder.shards import ShardPaths, read_samples, read_stats
 
-SEARCH_VERSION = 1  # part of the names under which hits are kept
+SEARCH_VERSION = 2  # part of the names under which hits are kept
 AT_ONCE = 512  # images in memory while embedding
 
 @dataclass(frozen=True)
@@ -138,7 +138,8 @@ class EmbedEvaluation:
                     error, seen = str(caught), []
                 for column, value in zip(rows.values(), (example.eval_key, example.label, confounder, error)):
                     column.append(value)
-                yield from zip(((example.eval_key, name) for name in names), seen)
+                kept = views.telling(seen) if seen else ()
+                yield from (((example.eval_key, name), pixels) for name, pixels, tells in zip(names, seen, kept) if tells)
 
         for some, embedded in embedder.embed_all(squares(), AT_ONCE, indexed=self.indexed):
             keys += [key for key, _ in some]
@@ -189,8 +190,10 @@ class EmbedShard:
                     drops[f"training image: {error}"] += 1
                     continue
                 counts["training images"] += 1
-                for region, pixels in views.training_regions(picture, embedder.resolution, self.search.regions):
-                    yield (sample.uid, region), pixels
+                parts = views.training_regions(picture, embedder.resolution, self.search.regions)
+                for (region, pixels), tells in zip(parts, views.telling([pixels for _, pixels in parts])):
+                    if tells:
+                        yield (sample.uid, region), pixels
 
         def batches():
             for names, embedded in embedder.embed_all(squares(), AT_ONCE):

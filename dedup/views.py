@@ -19,6 +19,7 @@ from wit_builder.errors import UserError
 WHOLE = "whole"
 VIEW_KINDS = ("flip", "crop75", "crop50", "shrunk")
 _PLACES = {"centre": (0.5, 0.5), "top-left": (0, 0), "top-right": (1, 0), "bottom-left": (0, 1), "bottom-right": (1, 1)}
+FLAT = 20.0  # standard deviation of grey values, 0…255
 _SHRUNK = 0.65  # of the side, in the middle of a grey ground
 
 # Edges left, top, right, bottom in 0…1.
@@ -86,11 +87,23 @@ def part(image: Image.Image, edges: tuple[float, float, float, float], size: int
 
 
 def training_regions(image: Image.Image, size: int, regions: bool) -> list[tuple[str, np.ndarray]]:
-    """Names and squares of what is embedded of a training image: the whole, and with `regions` its parts."""
+    """Names and squares of what is embedded of a training image: the whole, and with `regions` its parts. See `telling` too."""
     parts = [(WHOLE, square(image, size))]
     if regions:
         parts += [(name, part(image, edges, size)) for name, edges in REGIONS.items()]
     return parts
+
+
+def telling(squares: Sequence[np.ndarray]) -> np.ndarray:
+    """Which views or regions of one picture can tell it from others, bool [n]; the first, the whole picture, always counts.
+
+    A nearly even part (sky, a white ground) is like that of any other picture: parts below half of the picture's own contrast,
+    and below `FLAT`, are neither indexed nor searched for.
+    """
+    contrast = np.array([pixels.mean(2, dtype=np.float32).std() for pixels in squares])
+    found = contrast >= min(FLAT, contrast[0] / 2)
+    found[0] = True
+    return found
 
 
 def open_picture(data: bytes, size: int, detail: float = 1.0) -> Image.Image:

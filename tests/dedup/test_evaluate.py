@@ -2,11 +2,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from dedup.battery import BATTERY, plant
+from dedup.evaluate import Pictures
 from dedup.metrics import average_precision, recall_at_precision
+from dedup.views import VIEW_KINDS, evaluation_views, telling, training_regions
 
 
 @settings(max_examples=60, deadline=None)
@@ -28,3 +30,25 @@ def test_changes_are_repeatable_and_change_something(change):
     first, again = (plant(change, "a", images[0], images[1:]) for _ in range(2))
     assert first.tobytes() == again.tobytes() and first.mode == "RGB"
     assert first.size != images[0].size or first.tobytes() != images[0].tobytes()
+
+
+def test_what_stands_beside_an_original_in_its_collage_is_known():
+    chooser = np.random.default_rng(0)
+    images = [Image.fromarray(chooser.integers(0, 256, (64, 64, 3), dtype=np.uint8)) for _ in range(9)]
+    pictures = Pictures(["a", "b", "c"], images[:3], images[3:])
+    for index, sheet in enumerate(pictures.copies("collage")):
+        quarters = {sheet.crop((left, top, left + 32, top + 32)).tobytes() for left in (0, 34) for top in (0, 34)}
+        shown = {number for number, image in enumerate(images) if ImageOps.fit(image, (32, 32)).tobytes() in quarters}
+        assert index in shown and len(shown) == 4 and shown - {index} <= set(pictures.beside(index))
+
+
+def test_even_parts_of_a_picture_tell_nothing():
+    noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    noise[48:] = 255
+    parts = training_regions(Image.fromarray(noise), 48, True)
+    found = {name for (name, _), tells in zip(parts, telling([pixels for _, pixels in parts])) if tells}
+    assert {name for name, _ in parts} - found == {"bottom", "bottom-left", "bottom-right"}
+    faint = Image.fromarray((noise // 16 + 100).astype(np.uint8))  # of little contrast, but everywhere the same
+    faint = faint.crop((0, 0, 96, 48))
+    assert telling([pixels for _, pixels in training_regions(faint, 48, True)]).all()
+    assert telling(evaluation_views(Image.new("RGB", (50, 50)), 48, VIEW_KINDS))[0]
