@@ -92,6 +92,7 @@ def evaluate(embedder: Embedder, pictures: Pictures, output: str, called: str = 
     references = pictures.references
     size = embedder.resolution
     indexed = _embed(embedder, [views.evaluation_views(image, size, views.VIEW_KINDS) for image in references], indexed=True)
+    of_parts = [number for number, view in enumerate(views.view_names(views.VIEW_KINDS)) if view in views.PART_VIEWS]
     hashes = {"pHash": _phash, "PDQ": _pdq}
     coded = {name: np.stack([code(image) for image in references]) for name, code in hashes.items()}  # [references, bits] of ±1
 
@@ -104,7 +105,8 @@ def evaluate(embedder: Embedder, pictures: Pictures, output: str, called: str = 
             regions = _embed(embedder, parts, indexed=False)
             scores[methods[0]].append(regions[:, 0] @ indexed[:, 0].T)
             scores[methods[1]].append(_best(regions[:, :1], indexed))
-            scores[methods[2]].append(_best(regions, indexed))
+            parts_alone = _best(regions[:, 1:], indexed[:, of_parts]) - views.PART_HANDICAP
+            scores[methods[2]].append(np.maximum(scores[methods[1]][-1], parts_alone))
             for name, code in hashes.items():
                 bits = np.stack([code(image) for image in copies])
                 scores[name].append((bits @ coded[name].T / bits.shape[1]).astype(np.float32))

@@ -26,7 +26,7 @@ from dedup.neighbours import (
     recall_against_flat,
 )
 from dedup.tasks import Search, vectors_of
-from dedup.views import REGIONS, WHOLE, view_names
+from dedup.views import PART_HANDICAP, PART_VIEWS, REGIONS, WHOLE, view_names
 from wit_builder import files, tables
 from wit_builder.hashing import file_of, pair_uid
 from wit_builder.records import OVERLAPS
@@ -80,6 +80,34 @@ def build(search: Search, folder: str, parts: Sequence[dict[str, Any]]) -> str:
     return search.kept("index", contents, search.index, search.probes)
 
 
+def open_index(folder: str) -> EvaluationIndex:
+    """The index of `build`'s folder, for one thread."""
+    faiss.omp_set_num_threads(1)  # a process a core
+    torch.set_num_threads(1)
+    views = tables.read_table(files.join(folder, "views.parquet"))
+    path, cells = files.join(folder, VECTORS), files.join(folder, CELLS)
+    remote = files.is_remote(path)
+    if remote:
+        with files.open_read(path) as stream:
+            vectors = np.lib.format.read_array(stream, allow_pickle=False)  # np.load would go back in it
+    else:
+        vectors = np.load(path, mmap_mode="c")  # the processes of a machine share it; nobody writes
+    index: FlatIndex | CellIndex = FlatIndex(vectors)
+    if files.exists(cells) and remote:
+        index = CellIndex(faiss.deserialize_index(np.frombuffer(files.read_bytes(cells), np.uint8)))
+    elif files.exists(cells):
+        index = CellIndex(faiss.read_index(cells, faiss.IO_FLAG_MMAP_IFC))
+    return EvaluationIndex(vectors, views["image"].to_numpy(), views["view"].to_numpy(), index)
+
+
+@dataclass(frozen=True)
+class Indexes:
+    """What whole training images are searched in, and what their parts are (`dedup.views.PART_VIEWS`), exactly."""
+
+    whole: EvaluationIndex
+    parts: EvaluationIndex | None
+
+
 @dataclass(frozen=True)
 class SearchShard:
     """Hits of one shard. Result: path of a table of hits, and counts.
@@ -90,25 +118,16 @@ class SearchShard:
     search: Search
     folder: str  # of `build`'s files
 
-    def load(self) -> EvaluationIndex:
-        faiss.omp_set_num_threads(1)  # a process a core
-        torch.set_num_threads(1)
-        views = tables.read_table(files.join(self.folder, "views.parquet"))
-        path, cells = files.join(self.folder, VECTORS), files.join(self.folder, CELLS)
-        remote = files.is_remote(path)
-        if remote:
-            with files.open_read(path) as stream:
-                vectors = np.lib.format.read_array(stream, allow_pickle=False)  # np.load would go back in it
-        else:
-            vectors = np.load(path, mmap_mode="c")  # the processes of a machine share it; nobody writes
-        index: FlatIndex | CellIndex = FlatIndex(vectors)
-        if files.exists(cells) and remote:
-            index = CellIndex(faiss.deserialize_index(np.frombuffer(files.read_bytes(cells), np.uint8)))
-        elif files.exists(cells):
-            index = CellIndex(faiss.read_index(cells, faiss.IO_FLAG_MMAP_IFC))
-        return EvaluationIndex(vectors, views["image"].to_numpy(), views["view"].to_numpy(), index)
+    def load(self) -> Indexes:
+        whole = open_index(self.folder)
+        if not self.search.regions:
+            return Indexes(whole, None)
+        names = view_names(self.search.views)
+        chosen = np.isin(whole.view, [number for number, name in enumerate(names) if name in PART_VIEWS])
+        vectors = whole.vectors[chosen]
+        return Indexes(whole, EvaluationIndex(vectors, whole.image[chosen], whole.view[chosen], FlatIndex(vectors)))
 
-    def __call__(self, index: EvaluationIndex, task: tuple[dict[str, Any], str]) -> dict[str, Any]:
+    def __call__(self, indexes: Indexes, task: tuple[dict[str, Any], str]) -> dict[str, Any]:
         """`task`: a result of EmbedShard, and the name that `build` returned."""
         embedded, index_name = task
         shard: ShardPaths = embedded["shard"]
@@ -116,15 +135,15 @@ class SearchShard:
         path = self.search.kept("hits", *place)
         counts = Counter()
         if not files.exists(path):
-            self._search(index, embedded["vectors"], shard, path)
+            self._search(indexes, embedded["vectors"], shard, path)
         if self.search.index == IVF:
             batch = next(tables.read_batches(embedded["vectors"], rows=SAMPLED), None)
             if batch is not None:
-                found, there = recall_against_flat(index, vectors_of(batch.column("embedding")), self.search.loose)
+                found, there = recall_against_flat(indexes.whole, vectors_of(batch.column("embedding")), self.search.loose)
                 counts += {"pairs found by the index, on a sample": found, "pairs found by exact search, on the same": there}
         return {"hits": path, "counts": dict(counts), "drops": {}}
 
-    def _search(self, index: EvaluationIndex, vectors_path: str, shard: ShardPaths, path: str) -> None:
+    def _search(self, indexes: Indexes, vectors_path: str, shard: ShardPaths, path: str) -> None:
         embedded = tables.read_table(vectors_path)  # a shard's images, at most 10,000
         regions = {name: number for number, name in enumerate(REGION_NAMES)}
         region = np.array([regions[name] for name in embedded["region"].to_pylist()], np.int16)
@@ -138,9 +157,16 @@ class SearchShard:
         kept = no_hits()
         edges = [*starts[::IMAGES], len(keys)]
         for first, last in zip(edges, edges[1:]):
-            hits = index.search(vectors[first:last], self.search.loose)
-            at = hits.query + first
-            hits = best_of_each_pair(Hits(hits.image, hits.view, query[at], region[at], hits.similarity))
+            found = []
+            for index, rows, handicap in (
+                (indexes.whole, first + np.flatnonzero(region[first:last] == 0), 0.0),
+                (indexes.parts, first + np.flatnonzero(region[first:last] > 0), PART_HANDICAP),
+            ):
+                if len(rows):
+                    hits = index.search(vectors[rows], self.search.loose + handicap)
+                    at = rows[hits.query]
+                    found.append(Hits(hits.image, hits.view, query[at], region[at], hits.similarity - np.float32(handicap)))
+            hits = best_of_each_pair(Hits.concatenate(found))
             np.add.at(totals, hits.image, 1)
             kept = Hits.concatenate([kept, hits])
             kept = kept.take(cap_each_image(kept.image, kept.similarity, uids[kept.query] if len(kept) else uids[:0], self.search.max_hits))

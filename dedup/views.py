@@ -36,6 +36,12 @@ REGIONS = {
 }
 
 
+# A part of one picture is easily like a part of another. So a part of a training image is compared with (nearly) whole
+# evaluation images only, and its similarity is its cosine less this: measured in docs/benchmarks.md.
+PART_VIEWS = (WHOLE, "flip", "crop75-centre")
+PART_HANDICAP = 0.1
+
+
 def parse_views(text: str) -> tuple[str, ...]:
     """Kinds of views of `--views`: `all`, `none`, or names between commas; in the order of VIEW_KINDS.
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from dedup.neighbours import EvaluationIndex, Hits, cap_each_image, no_hits
-from dedup.search import SearchShard
+from dedup.search import open_index
 from dedup.tasks import Search, vectors_of
 from dedup.views import view_names
 from wit_builder import files, tables
@@ -32,7 +32,7 @@ class SearchWithin:
     folder: str  # of `dedup.search.build`'s files
 
     def load(self) -> EvaluationIndex:
-        return SearchShard(self.search, self.folder).load()
+        return open_index(self.folder)
 
     def __call__(self, index: EvaluationIndex, task: tuple[dict[str, Any], str]) -> dict[str, Any]:
         """`task`: a result of EmbedEvaluation, and the name that `build` returned."""
