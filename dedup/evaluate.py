@@ -14,7 +14,7 @@ from PIL import Image
 from dedup import views
 from dedup.battery import BATTERY, SHOWS_OTHERS, plant
 from dedup.embedding import Embedder
-from dedup.images import find_images
+from dedup.images import UNIFORM, find_images
 from dedup.metrics import average_precision, precision_recall, recall_at_precision
 from learning.images import ImageError, decode
 from wit_builder import files
@@ -24,7 +24,8 @@ from wit_builder.progress import progress
 from wit_builder.report import Section, render
 
 PRECISION = 0.99
-LONGEST = 512  # pixels; pictures are reduced to this before anything is planted
+# Pixels: pictures are brought between these before anything is planted, so that a line of text leaves something to be seen.
+SHORTEST, LONGEST = 96, 512
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class Pictures:
 def read_pictures(folder: str, distractors: str | None, originals: int, others: int) -> Pictures:
     """Pictures chosen by the hash of their paths; distractors come from the same folder where no other is given.
 
+    Nearly uniform pictures, which nothing can tell apart, are passed over.
+
     Raises:
       UserError: where there are too few.
     """
@@ -77,7 +80,11 @@ def _open(paths: Sequence[str], folder: str, limit: int) -> tuple[list[Image.Ima
             image = decode(files.read_bytes(path), LONGEST)
         except ImageError:
             continue
-        image.thumbnail((LONGEST, LONGEST), Image.Resampling.BICUBIC)
+        scale = min(max(1.0, SHORTEST / min(image.size)), LONGEST / max(image.size))
+        if scale != 1:
+            image = image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.BICUBIC)
+        if np.asarray(image, np.float32).mean(2).std() < UNIFORM:
+            continue
         images.append(image)
         names.append(path)
     return images, names
