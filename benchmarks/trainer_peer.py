@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import sys
+from functools import lru_cache
 
 
 def cpu_seconds() -> float:
@@ -16,6 +17,7 @@ def cpu_seconds() -> float:
     )
 
 
+@lru_cache
 def open_clip_module():
     """open_clip, on a torch without CUDA too: torchvision's wheel expects operators that such a torch lacks."""
     import torch
@@ -27,7 +29,7 @@ def open_clip_module():
                 library.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
             except RuntimeError:  # already there
                 break
-        open_clip_module.kept = library
+        open_clip_module.kept = library  # its definitions go when it does
     import open_clip
 
     return open_clip
