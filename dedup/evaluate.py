@@ -157,7 +157,8 @@ def _measure(scores: np.ndarray) -> dict[str, Any]:
     recall, threshold = recall_at_precision(scores.ravel(), copies.ravel(), PRECISION)
     own = scores[:, np.arange(originals), np.arange(originals)]  # [changes, originals]
     _, precision, recalls = precision_recall(scores.ravel(), copies.ravel())
-    some = np.unique(np.linspace(0, len(recalls) - 1, 400).astype(int))
+    # Evenly along the recall: nearly all ranks are those of pairs that are no copies.
+    some = np.unique(np.searchsorted(recalls, np.linspace(0, recalls[-1], 400)))
     return {
         "average precision": round(average_precision(scores.ravel(), copies.ravel()), 4),
         "recall at 99% precision": round(recall, 4),

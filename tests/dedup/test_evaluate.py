@@ -6,7 +6,7 @@ from PIL import Image, ImageOps
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from dedup.battery import BATTERY, plant
-from dedup.evaluate import Pictures
+from dedup.evaluate import Pictures, _measure
 from dedup.metrics import average_precision, recall_at_precision
 from dedup.views import VIEW_KINDS, evaluation_views, telling, training_regions
 
@@ -30,6 +30,18 @@ def test_changes_are_repeatable_and_change_something(change):
     first, again = (plant(change, "a", images[0], images[1:]) for _ in range(2))
     assert first.tobytes() == again.tobytes() and first.mode == "RGB"
     assert first.size != images[0].size or first.tobytes() != images[0].tobytes()
+
+
+def test_the_drawn_curve_has_points_all_along_the_recall():
+    chooser = np.random.default_rng(0)
+    scores = chooser.uniform(0, 0.5, (13, 20, 300)).astype(np.float32)
+    scores[:, np.arange(20), np.arange(20)] = chooser.uniform(0.3, 1, (13, 20))  # copies, most of them above all others
+    recall, precision = _measure(scores)["curve"]
+    wanted = np.broadcast_to(np.arange(300) == np.arange(20)[:, None], scores.shape)
+    theirs, whole, _ = precision_recall_curve(wanted.ravel(), scores.ravel())
+    assert recall[-1] == 1 and np.diff(recall).max() < 0.02
+    for at in (0.3, 0.6):
+        assert np.interp(at, recall, precision) == pytest.approx(theirs[np.searchsorted(-whole, -at)], abs=0.02)
 
 
 def test_what_stands_beside_an_original_in_its_collage_is_known():
