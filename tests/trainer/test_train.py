@@ -34,14 +34,14 @@ def small_model(tmp_path_factory):
 
 def command(shards, model, output, *more):
     fixed = ["--shards", str(shards), "--model", model, "--output", str(output), "--batch-size", "16", "--workers", "1",
-             "--device", "cpu", "--checkpoint-steps", "3", "--learning-rate", "1e-3", "--epochs", "1.6"]  # fmt: skip
+             "--device", "cpu", "--precision", "fp32", "--checkpoint-steps", "3", "--learning-rate", "1e-3", "--epochs", "1.6"]  # fmt: skip
     return [sys.executable, "-m", "trainer", "train", *fixed, *more]
 
 
 def config(shards, model, output, **more):
     """The same configuration as `command` gives, for runs in this process."""
-    settings = dict(shards=(str(shards),), model=model, output=str(output), batch_size=16, workers=0, device="cpu", checkpoint_steps=3)
-    return TrainConfig(**(settings | dict(learning_rate=1e-3, epochs=1.6) | more))
+    settings = dict(shards=(str(shards),), model=model, output=str(output), batch_size=16, workers=0, device="cpu", precision="fp32")
+    return TrainConfig(**(settings | dict(checkpoint_steps=3, learning_rate=1e-3, epochs=1.6) | more))
 
 
 def run(arguments, **environment):
