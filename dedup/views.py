@@ -37,7 +37,7 @@ REGIONS = {
 
 
 # A part of one picture is easily like a part of another. So a part of a training image is compared with (nearly) whole
-# evaluation images only, and its similarity is its cosine less this: measured in docs/benchmarks.md.
+# evaluation images only, which also costs a quarter as much, and its similarity is its cosine less this.
 PART_VIEWS = (WHOLE, "flip", "crop75-centre")
 PART_HANDICAP = 0.1
 
