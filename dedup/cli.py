@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from wit_builder.errors import UserError
 from wit_builder.parallel import available_cores
+
+if TYPE_CHECKING:
+    from dedup.embedding import Embedder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -199,6 +203,17 @@ def _add_evaluate(commands) -> None:
         _evaluate,
     )
     made.add_argument("--checkpoint", required=True, metavar="FILE", help="detector.safetensors")
+    add_evaluation_flags(made)
+
+
+def _evaluate(flags: argparse.Namespace) -> None:
+    from dedup.embedding import load
+
+    run_evaluation(flags, load(flags.checkpoint))
+
+
+def add_evaluation_flags(made: argparse.ArgumentParser) -> None:
+    """Flags of planted copies, whatever embeds them."""
     made.add_argument("--images", required=True, metavar="DIR", help="images to plant copies of: none that it was trained on")
     made.add_argument("--distractors", metavar="DIR", help="other images (default: the rest of --images)")
     made.add_argument("--originals", type=int, default=200, metavar="N", help="images to plant (default: 200)")
@@ -206,12 +221,11 @@ def _add_evaluate(commands) -> None:
     made.add_argument("--output", required=True, metavar="DIR", help="gets evaluation.json and report.html")
 
 
-def _evaluate(flags: argparse.Namespace) -> None:
-    from dedup.embedding import load
+def run_evaluation(flags: argparse.Namespace, embedder: Embedder, called: str = "detector") -> None:
+    """Plant copies as the flags say, measure, and print a line for each method; see `dedup.evaluate.evaluate`."""
     from dedup.evaluate import evaluate, read_pictures
 
-    embedder = load(flags.checkpoint)
-    found = evaluate(embedder, read_pictures(flags.images, flags.distractors, flags.originals, flags.others), flags.output)
+    found = evaluate(embedder, read_pictures(flags.images, flags.distractors, flags.originals, flags.others), flags.output, called)
     for name, one in found["methods"].items():
         print(f"{name:28} average precision {one['average precision']:.3f}, recall at 99% precision {one['recall at 99% precision']:.3f}")
     print(f"{flags.output}/report.html")

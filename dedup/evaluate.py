@@ -14,7 +14,7 @@ from PIL import Image
 from dedup import views
 from dedup.battery import BATTERY, SHOWS_OTHERS, plant
 from dedup.embedding import Embedder
-from dedup.images import UNIFORM, find_images
+from dedup.images import UNIFORM, contrast, find_images
 from dedup.metrics import average_precision, precision_recall, recall_at_precision
 from learning.images import ImageError, decode
 from wit_builder import files
@@ -61,17 +61,17 @@ def read_pictures(folder: str, distractors: str | None, originals: int, others: 
       UserError: where there are too few.
     """
     paths = sorted(find_images(folder), key=lambda path: hash64("evaluate", files.relative_name(path, folder)))
-    kept, names = _open(paths, folder, originals)
+    kept, names = _open(paths, originals)
     rest = paths[len(names) :] if distractors is None else find_images(distractors)
     rest = rest if distractors is None else sorted(rest, key=lambda path: hash64("evaluate", files.relative_name(path, distractors)))
     taken = set(names)
-    more, _ = _open([path for path in rest if path not in taken], folder, others)
+    more, _ = _open([path for path in rest if path not in taken], others)
     if len(kept) < 8 or len(more) < 8:
         raise UserError("fewer than 8 originals or 8 distractors", where=folder, fix="give more images, or lower --originals")
     return Pictures([files.relative_name(name, folder) for name in names], kept, more)
 
 
-def _open(paths: Sequence[str], folder: str, limit: int) -> tuple[list[Image.Image], list[str]]:
+def _open(paths: Sequence[str], limit: int) -> tuple[list[Image.Image], list[str]]:
     images, names = [], []
     for path in paths:
         if len(images) >= limit:
@@ -83,7 +83,7 @@ def _open(paths: Sequence[str], folder: str, limit: int) -> tuple[list[Image.Ima
         scale = min(max(1.0, SHORTEST / min(image.size)), LONGEST / max(image.size))
         if scale != 1:
             image = image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.BICUBIC)
-        if np.asarray(image, np.float32).mean(2).std() < UNIFORM:
+        if contrast(np.asarray(image)) < UNIFORM:
             continue
         images.append(image)
         names.append(path)

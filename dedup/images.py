@@ -33,6 +33,11 @@ def load_square(data: bytes, size: int) -> np.ndarray:
     return square(decode(data, size), size)
 
 
+def contrast(pixels: np.ndarray) -> float:
+    """Standard deviation of the grey values, 0…255, of uint8 [height, width, 3]."""
+    return float(pixels.mean(2, dtype=np.float32).std())
+
+
 def confounders(pixels: np.ndarray, image: Image.Image) -> str:
     """Why a match of this picture may mean nothing: `tiny`, `uniform`, both with a comma, or nothing.
 
@@ -41,7 +46,7 @@ def confounders(pixels: np.ndarray, image: Image.Image) -> str:
       image: the picture it was made from; one decoded at a reduced scale is never tiny.
     """
     reasons = ["tiny"] if min(image.size) < TINY else []
-    if pixels.astype(np.float32).mean(2).std() < UNIFORM:
+    if contrast(pixels) < UNIFORM:
         reasons.append("uniform")
     return ", ".join(reasons)
 

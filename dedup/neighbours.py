@@ -14,6 +14,9 @@ import faiss
 import numpy as np
 import torch
 
+from learning.precision import cpu_multiplies_bfloat16
+from learning.vectors import unit_length
+
 # How far a proposal's similarity may be from the exact one, by Cauchy-Schwarz: twice the unit roundoff for the factors, once for
 # the product, and 2^-11 since rounding to half precision leaves the stored vectors not quite of length one.
 MARGIN = {torch.float32: 2e-3, torch.bfloat16: 3 * 2**-8 + 2**-10}
@@ -64,8 +67,7 @@ def exact_similarity(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 def fast_precision() -> torch.dtype:
     """bfloat16 where the processor multiplies it in hardware, four to eight times as fast; float32 elsewhere."""
-    supported = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if supported else torch.float32
+    return torch.bfloat16 if cpu_multiplies_bfloat16() else torch.float32
 
 
 class FlatIndex:
@@ -144,7 +146,7 @@ class EvaluationIndex:
             some = queries[start : start + QUERIES]
             blocks = [
                 self._exact(rows[i : i + 65_536], at[i : i + 65_536], some, start, threshold)
-                for rows, at in self.index.propose(_normalised(some), threshold)
+                for rows, at in self.index.propose(unit_length(some.astype(np.float32)), threshold)
                 for i in range(0, len(rows), 65_536)
             ]
             found.append(best_of_each_pair(Hits.concatenate(blocks)))
@@ -157,11 +159,6 @@ class EvaluationIndex:
         return Hits(self.image[rows], self.view[rows], at[keep] + start, np.zeros(len(rows), np.int16), similarity[keep])
 
 
-def _normalised(vectors: np.ndarray) -> np.ndarray:
-    single = vectors.astype(np.float32)
-    return single / np.linalg.norm(single, axis=1, keepdims=True).clip(1e-12)
-
-
 def build_index(vectors: np.ndarray, kind: str, probes: int = 32) -> FlatIndex | CellIndex:
     """Index over float16 [n, D] by inner product: `flat` looks at all, `ivf` at the nearest cells of 4·√n.
 
@@ -170,7 +167,7 @@ def build_index(vectors: np.ndarray, kind: str, probes: int = 32) -> FlatIndex |
     cells = int(4 * len(vectors) ** 0.5)
     if kind == FLAT or len(vectors) < 39 * cells:  # FAISS asks for 39 training vectors a cell
         return FlatIndex(vectors)
-    single = _normalised(vectors)
+    single = unit_length(vectors.astype(np.float32))
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(vectors.shape[1]), vectors.shape[1], cells, faiss.METRIC_INNER_PRODUCT)
     index.nprobe = probes
     index.cp.max_points_per_centroid = 64  # as good on what views look like, and four times as fast as FAISS's 256

@@ -24,6 +24,7 @@ from dedup.loss import entropy_loss, info_nce
 from dedup.model import build
 from learning import checkpoint
 from learning.interrupt import Interrupt
+from learning.precision import cpu_multiplies_bfloat16
 from wit_builder import files
 from wit_builder.errors import UserError
 from wit_builder.outputs import Output
@@ -166,8 +167,7 @@ def _schedule(done: float) -> float:
 def _use_bfloat16(precision: str, device: torch.device) -> bool:
     if precision != "auto":
         return precision == "bfloat16"
-    # Where the processor has no instructions for it, bfloat16 is emulated and several times slower.
-    return device.type == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return device.type == "cuda" or cpu_multiplies_bfloat16()
 
 
 def _save_state(path: str, model, optimiser, step: int, seconds: float, position: dict[str, int]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageOps
 
-from dedup.images import square
+from dedup.images import contrast, square
 from learning.images import decode
 from wit_builder.errors import UserError
 
@@ -106,8 +106,8 @@ def telling(squares: Sequence[np.ndarray]) -> np.ndarray:
     A nearly even part (sky, a white ground) is like that of any other picture: parts below half of the picture's own contrast,
     and below `FLAT`, are neither indexed nor searched for.
     """
-    contrast = np.array([pixels.mean(2, dtype=np.float32).std() for pixels in squares])
-    found = contrast >= min(FLAT, contrast[0] / 2)
+    contrasts = np.array([contrast(pixels) for pixels in squares])
+    found = contrasts >= min(FLAT, contrasts[0] / 2)
     found[0] = True
     return found
 

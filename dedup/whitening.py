@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from learning.vectors import unit_length
 from wit_builder.errors import UserError
 
 SMALLEST = 1e-4  # of the largest variance: directions below it are noise, and are not blown up further
@@ -103,5 +104,4 @@ def from_tensors(tensors: Sequence[np.ndarray], dimension: int, path: str) -> Wh
 
 
 def _whitened(vectors: np.ndarray, mean: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    white = (vectors - mean) @ matrix.T
-    return white / np.linalg.norm(white, axis=1, keepdims=True).clip(1e-12)
+    return unit_length((vectors - mean) @ matrix.T)

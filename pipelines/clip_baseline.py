@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dedup.cli import add_evaluation_flags, run_evaluation
 from dedup.embedding import BATCH, Embedder
-from dedup.evaluate import evaluate, read_pictures
 from trainer.evaluate.encoder import Encoder, load_encoder
 from wit_builder.errors import exit_with
 
@@ -59,17 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
     )
     made.add_argument("--clip", required=True, metavar="FILE", help="a checkpoint of trainer train")
-    made.add_argument("--images", required=True, metavar="DIR", help="images to plant copies of")
-    made.add_argument("--distractors", metavar="DIR", help="other images (default: the rest of --images)")
-    made.add_argument("--originals", type=int, default=200, metavar="N", help="images to plant (default: 200)")
-    made.add_argument("--others", type=int, default=1000, metavar="N", help="distractors, at most (default: 1000)")
-    made.add_argument("--output", required=True, metavar="DIR", help="gets evaluation.json and report.html")
+    add_evaluation_flags(made)
     flags = made.parse_args(arguments)
-    pictures = read_pictures(flags.images, flags.distractors, flags.originals, flags.others)
-    found = evaluate(load_clip(flags.clip), pictures, flags.output, "CLIP")
-    for name, one in found["methods"].items():
-        print(f"{name:28} average precision {one['average precision']:.3f}, recall at 99% precision {one['recall at 99% precision']:.3f}")
-    print(f"{flags.output}/report.html")
+    run_evaluation(flags, load_clip(flags.clip), "CLIP")
     return 0
 
 

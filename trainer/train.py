@@ -15,6 +15,7 @@ from learning.checkpoint import load as load_checkpoint
 from learning.checkpoint import save
 from learning.checkpoints import Checkpoints
 from learning.interrupt import Interrupt
+from learning.precision import cpu_multiplies_bfloat16
 from learning.state import flatten, random_state, set_random_state, unflatten
 from trainer import log as logs
 from trainer.config import TrainConfig
@@ -257,8 +258,7 @@ def _precision(wanted: str, device: torch.device) -> torch.dtype:
         return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[wanted]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    native = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return torch.bfloat16 if any(getattr(torch.cpu, name, bool)() for name in native) else torch.float32
+    return torch.bfloat16 if cpu_multiplies_bfloat16() else torch.float32
 
 
 def _local_processes() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 from collections.abc import Sequence
 
@@ -33,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made.add_argument("--prefix", default="", metavar="TEXT", help="put before every text (the paper: 'a photo of ')")
     made.add_argument("--top", type=shared.positive, default=20, metavar="K", help="results of each query (default: 20)")
     made.add_argument("--frames", default=AUTO, choices=MODES, help="whether folders are videos (default: auto, by names)")
-    made.add_argument("--fps", type=_frame_rate, default=0.0, metavar="X", help="frames a second: results say the time")
+    made.add_argument("--fps", type=shared.above_zero(below=10_000), default=0.0, metavar="X", help="frames a second: results say the time")
     made.add_argument("--one-per-video", action="store_true", help="only the best frame of each video")
     flags = made.parse_args(arguments)
 
@@ -67,10 +66,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{query.label}: {where(one[0])} ({one[0]['similarity']:.3f})")
     output.finish({"pictures": len(index), "parts": len(parts), "queries": len(queries)}, drops)
     return 0
-
-
-def _frame_rate(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 10_000:
-        raise argparse.ArgumentTypeError("must be above 0")
-    return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from trainer.evaluate.encoder import TYPES, Encoder, choose_device, load_encoder
 from trainer.evaluate.given_features import GivenFeatures
@@ -75,6 +75,18 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
     return value
+
+
+def above_zero(*, below: float) -> Callable[[str], float]:
+    """Reads numbers above zero and below a bound, for argparse."""
+
+    def number(text: str) -> float:
+        value = float(text)
+        if not 0 < value < below:
+            raise argparse.ArgumentTypeError(f"must be above 0, and below {below:,.0f}")
+        return value
+
+    return number
 
 
 def encoder_of(flags: argparse.Namespace, path: str = "") -> Encoder:

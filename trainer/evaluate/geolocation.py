@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from learning.vectors import unit_length
 from trainer.evaluate import flags as shared
 from trainer.evaluate.coordinates import bounds, densest, distance_km
 from trainer.evaluate.located import Located, Source, locate
@@ -45,7 +45,7 @@ def neighbours(references: Located, queries: Located, count: int) -> tuple[np.nd
     with progress("comparing", len(references) * -(-len(vectors) // QUERIES), "image") as line:
         for start in range(0, len(vectors), QUERIES):
             some = vectors[start : start + QUERIES].astype(np.float32)
-            found = Nearest(some / np.linalg.norm(some, axis=1, keepdims=True).clip(1e-12), count)
+            found = Nearest(unit_length(some), count)
             first, step = 0, rows_at_a_time(len(some))
             for batch in references.batches():
                 for at in range(0, len(batch), step):
@@ -148,7 +148,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made.add_argument("--table", default="", metavar="FILE", help="their true places: likewise")
     made.add_argument("--index", default="", metavar="DIR", help="where embeddings are kept, as of trainer search (default: in the cache)")
     made.add_argument("--neighbours", type=shared.positive, default=1, metavar="K", help="take the densest of K neighbours (default: 1)")
-    made.add_argument("--bandwidth", type=_kilometres, default=10.0, metavar="KM", help="of the density of neighbours (default: 10)")
+    kilometres = shared.above_zero(below=1e5)
+    made.add_argument("--bandwidth", type=kilometres, default=10.0, metavar="KM", help="of the density of neighbours (default: 10)")
     flags = made.parse_args(arguments)
 
     folder = flags.index or files.join(flags.cache, "search")
@@ -195,10 +196,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     counts |= {f"rows of the {name} table without a picture": one.unmatched for name, one in named.items()}
     output.finish(counts, drops)
     return 0
-
-
-def _kilometres(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1e5:
-        raise argparse.ArgumentTypeError("must be above 0")
-    return value

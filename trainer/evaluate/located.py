@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from learning.vectors import unit_length
 from trainer.evaluate.coordinates import places_of_columns, read_places, reasons
 from trainer.evaluate.encoder import Encoder
 from trainer.evaluate.given_features import vector_width, vectors
@@ -157,5 +158,4 @@ def _vectors(source: Index | str) -> Iterator[np.ndarray]:
         return
     width = vector_width(source)
     for batch in tables.read_batches(source, ["key", "embedding"], ROWS):
-        found = vectors(batch, width, source)
-        yield found / np.linalg.norm(found, axis=1, keepdims=True).clip(1e-12)
+        yield unit_length(vectors(batch, width, source))

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
+from learning.vectors import unit_length
 from trainer.evaluate.encoder import Encoder
 from trainer.evaluate.features import pictures
 from trainer.evaluate.nearest import Nearest, rows_at_a_time
@@ -124,7 +125,7 @@ def unit_vectors(batch: pa.RecordBatch) -> np.ndarray:
     """The embeddings of a batch, float32 [b, e], of unit length to single precision."""
     column = batch.column("embedding")
     vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size).astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12)
+    return unit_length(vectors)
 
 
 def build_index(encoder: Encoder, parts: Sequence[Part], folder: str, threads: int = 0) -> Index:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from learning.images import ImageError
+from learning.vectors import unit_length
 from trainer.evaluate.encoder import Encoder
 from trainer.evaluate.row_files import read_rows
 from wit_builder import files
@@ -114,7 +115,7 @@ def embed_queries(encoder: Encoder, queries: Sequence[Query], prefix: str = "") 
     for start in range(0, len(with_image), encoder.batch_size):
         some = with_image[start : start + encoder.batch_size]
         vectors[some] += encoder.embed_images(np.stack([_decoded(encoder, queries[number]) for number in some]))[1]
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12)
+    return unit_length(vectors)
 
 
 def _decoded(encoder: Encoder, query: Query) -> np.ndarray:
