@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, SetupOptions, StandardOptions
@@ -129,6 +132,21 @@ def beam_flags() -> set[str]:
     return known
 
 
-def run(main: Callable[[Sequence[str] | None], int | None]) -> None:
-    """Entry of `python -m pipelines.STAGE`: errors the user can mend end in one line, not in a traceback."""
-    exit_with(lambda: main(None))
+def run(main: Callable[[Sequence[str] | None], int | None]) -> NoReturn:
+    """Entry of `python -m pipelines.STAGE`: errors the user can mend end in one line, not in a traceback.
+
+    The process then ends at once, after its exit functions: gRPC leaves threads behind that the interpreter's own end may
+    stop while they hold a lock, and then waits for, so that a command that has done its work would never end.
+    """
+    code = 1
+    try:
+        exit_with(lambda: main(None))
+    except SystemExit as end:
+        code = end.code
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # whoever read it has gone
+            stream.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))

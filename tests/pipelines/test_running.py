@@ -1,0 +1,51 @@
+"""How a pipeline's process ends."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+# As gRPC leaves it: a thread that is stopped while it holds a lock, which an object's end asks for.
+HOLDING = """
+    import atexit, threading, time
+    from pipelines.running import run
+    from wit_builder.errors import UserError
+
+    class Call:
+        lock = threading.Lock()
+        def __del__(self):
+            with self.lock:
+                pass
+
+    def hold():
+        with Call.lock:
+            time.sleep(3600)
+
+    def main(arguments):
+        call = Call()
+        call.itself = call  # freed by the collection at the interpreter's end
+        threading.Thread(target=hold, daemon=True).start()
+        atexit.register(print, "exit functions run")
+        print("done")
+        {end}
+
+    run(main)
+"""
+
+
+@pytest.mark.parametrize(
+    "end, code, said",
+    [
+        ("return None", 0, ""),
+        ("raise UserError('no such flag')", 1, "error: no such flag\n"),
+        ("raise KeyboardInterrupt", 130, "interrupted: run the same command again to go on\n"),
+        ("raise SystemExit", 0, ""),
+        ("return 1 / 0", 1, "ZeroDivisionError: division by zero\n"),
+    ],
+)
+def test_a_lock_that_is_never_released_does_not_keep_the_process(end, code, said):
+    script = textwrap.dedent(HOLDING).format(end=end)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (code, "done\nexit functions run\n")
+    assert done.stderr.endswith(said) and bool(said) == bool(done.stderr)
