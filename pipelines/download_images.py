@@ -5,70 +5,37 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from collections.abc import Sequence
-from functools import partial
 
-import apache_beam as beam
+import pyarrow
 
 from pipelines.running import Running, parser, run
-from wit_builder import files, images
-from wit_builder.download import report
-from wit_builder.download.live import live_line, tell_total
-from wit_builder.download.plan import find_pairs, is_damaged, make_plan
-from wit_builder.download.planned import Folders
+from wit_builder import images
 from wit_builder.download.settings import FetchSettings, parse_host_map
-from wit_builder.download.summary import top_hosts
-from wit_builder.download.transforms import DownloadImages
-from wit_builder.download.work import DownloadShards, keep_little
 from wit_builder.errors import UserError
-from wit_builder.outputs import MANIFEST, Output, describe_inputs, sha256_of
-from wit_builder.parallel import close_pool, start_pool
 from wit_builder.shards import MAX_ROWS
-from wit_builder.transforms import Finish
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the stage with these command-line arguments."""
-    running = Running(_parser(), arguments)
-    flags = running.flags
     keep_little()
-    settings, rules = _settings(flags), _rules(flags)
-    pairs = find_pairs(flags.pairs)
-    inputs = [{**described, "sha256": sha256_of(path)} for described, path in zip(describe_inputs(pairs), pairs)]
-    output = Output(flags.output, "download_images", _parameters(flags), inputs)
-    is_whole = not output.begin(running.record(), may_grow=True)
-    if is_whole and not flags.retry_failed and not is_damaged(output.path, files.read_json(output.file(MANIFEST))["counts"]["shards"]):
-        print(f"{output.path} is whole already", file=sys.stderr)
-    else:
-        with live_line() as live_folder:
-            plan = partial(_plan, pairs=pairs, output=output, flags=flags, live_folder=live_folder)
-            work = DownloadShards(_folders(output, flags), settings, rules, flags.decode_threads, live_folder)
-            start_pool(running.processes, "wit_builder.download.downloader")
-            with running.pipeline() as pipeline:
-                start = pipeline | beam.Create([None])
-                _ = start | DownloadImages(plan, work, running.processes) | Finish(partial(_finish, output=output))
-    summary = files.read_json(output.file(MANIFEST))
-    print("\n".join(report.describe(summary)))
-    if warning := report.warning(summary):
-        print(warning, file=sys.stderr)
+    running = Running(_parser(), arguments, workers_import="wit_builder.download.downloader")
+    settings, rules = _settings(running.flags), _rules(running.flags)
+
+    from pipelines import downloading  # brings Beam and Arrow, while the workers start
+
+    downloading.run_stage(running, _parameters(running.flags), settings, rules)
 
 
-def _folders(output: Output, flags) -> Folders:
-    return Folders(output.path, output.work, flags.retry_failed)
+def keep_little() -> None:
+    """Make this process and the workers it starts hold on to less memory.
 
-
-def _plan(_, *, pairs, output, flags, live_folder):
-    plan = make_plan(pairs, output.inputs, _folders(output, flags), flags.pairs_per_shard)
-    files.remove(output.file(MANIFEST))  # what is there is not whole any longer
-    tell_total(live_folder, plan.pairs)
-    return plan
-
-
-def _finish(summary, *, output):
-    close_pool()  # the report needs memory of its own: give the workers' back first
-    files.write_bytes(output.file("report.html"), report.page(summary, output.path))
-    output.finish(summary["counts"], summary["drops"], hosts=top_hosts(summary))
+    Arrow's allocator keeps 25 MB for tables of kilobytes, and glibc's some more for each thread.
+    """
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # these two are for the workers
+    os.environ.setdefault("MALLOC_ARENA_MAX", "1")
+    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
 
 
 def _parser():

@@ -11,14 +11,10 @@ from collections.abc import Callable, Sequence
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
-import apache_beam as beam
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, SetupOptions, StandardOptions
-
-from pipelines import dataflow
 from pipelines.loopback import bind_loopback
 from wit_builder import files, remote
 from wit_builder.errors import exit_with
-from wit_builder.parallel import available_cores, close_pool
+from wit_builder.parallel import available_cores, close_pool, start_pool
 
 # Flags whose paths workers open, and these stand in another folder than the submitter.
 _PATHS = (
@@ -44,6 +40,12 @@ def parser(stage: str, description: str, example: str) -> argparse.ArgumentParse
 class Running:
     """How a pipeline runs: the parsed flags of ours, Beam's options, and the number of local processes.
 
+    Args:
+      made: parser of our flags.
+      arguments: the command line.
+      workers_import: a module that local worker processes import as soon as they are started, which is then done here, while
+        this process goes on to import Beam: both take a second.
+
     Attributes:
       flags: our own flags.
       options: Beam's.
@@ -51,24 +53,31 @@ class Running:
       runner: name of the runner, for the user and run.json.
     """
 
-    def __init__(self, made: argparse.ArgumentParser, arguments: Sequence[str] | None) -> None:
+    def __init__(self, made: argparse.ArgumentParser, arguments: Sequence[str] | None, workers_import: str = "") -> None:
         self.flags, rest = made.parse_known_args(arguments)
+        if self.flags.workers is not None and self.flags.workers < 1:
+            made.error("--workers must be at least 1")
+        chosen = _runner(rest)
+        self.local = chosen in (None, "FnApiRunner")
+        self.runner = "in this process (Beam's FnApiRunner)" if self.local else chosen
+        self.processes = (self.flags.workers or available_cores()) if self.local else 0
+        remote.set_options(rest)
+        if workers_import:
+            start_pool(self.processes, workers_import)
+
+        from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions
+
+        from pipelines import dataflow
+
         unknown = unknown_flags(rest)
         if unknown:
             made.error(f"unknown flag {' '.join(unknown)} (see --help)")
         self.options = PipelineOptions(rest)
-        remote.set_options(rest)
         self.options.view_as(SetupOptions).save_main_session = False
-        chosen = self.options.view_as(StandardOptions).runner
-        self.local = chosen in (None, "FnApiRunner")
         if not self.local:
             _make_absolute(self.flags)
         if dataflow.is_dataflow(chosen):
             dataflow.set_defaults(self.options, self.flags.stage)
-        self.runner = "in this process (Beam's FnApiRunner)" if self.local else chosen
-        if self.flags.workers is not None and self.flags.workers < 1:
-            made.error("--workers must be at least 1")
-        self.processes = (self.flags.workers or available_cores()) if self.local else 0
         # Embedded, Beam logs the traceback of every error that it also raises, and one line is what the user gets.
         logging.getLogger("apache_beam").setLevel(logging.CRITICAL if self.local else logging.WARNING)
 
@@ -82,6 +91,9 @@ class Running:
 
         Where a Dataflow template was asked for, nothing has run: the program ends there.
         """
+        import apache_beam as beam
+        from apache_beam.options.pipeline_options import GoogleCloudOptions
+
         bind_loopback()
         if self.local:
             # Named in code: Beam's DirectRunner would first look for a Prism binary, on the network if need be.
@@ -100,6 +112,13 @@ class Running:
         if template := self.options.view_as(GoogleCloudOptions).template_location:
             print(f"template: {template} (nothing has run yet: start a job from it)", file=sys.stderr)
             sys.exit(0)
+
+
+def _runner(rest: Sequence[str]) -> str | None:
+    """The runner that Beam's flags name."""
+    made = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    made.add_argument("--runner")
+    return made.parse_known_args(rest)[0].runner
 
 
 def _make_absolute(flags: argparse.Namespace) -> None:
@@ -123,6 +142,8 @@ def unknown_flags(rest: Sequence[str]) -> list[str]:
 
 def beam_flags() -> set[str]:
     """Every flag that Beam knows. A flag of ours by the same name would keep its value from the runner."""
+    from apache_beam.options.pipeline_options import PipelineOptions
+
     known: set[str] = set()
     for options in PipelineOptions.__subclasses__():
         beam_parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -145,6 +166,7 @@ def run(main: Callable[[Sequence[str] | None], int | None]) -> NoReturn:
         code = end.code
     except BaseException:
         sys.excepthook(*sys.exc_info())
+    close_pool(at_once=True)  # that of a run that ended early
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):  # whoever read it has gone

@@ -11,6 +11,7 @@ HOLDING = """
     import atexit, threading, time
     from pipelines.running import run
     from wit_builder.errors import UserError
+    from wit_builder.parallel import start_pool
 
     class Call:
         lock = threading.Lock()
@@ -41,6 +42,7 @@ HOLDING = """
         ("raise UserError('no such flag')", 1, "error: no such flag\n"),
         ("raise KeyboardInterrupt", 130, "interrupted: run the same command again to go on\n"),
         ("raise SystemExit", 0, ""),
+        ("start_pool(2, 'time'); raise UserError('no pairs')", 1, "error: no pairs\n"),
         ("return 1 / 0", 1, "ZeroDivisionError: division by zero\n"),
     ],
 )

@@ -1,3 +1,5 @@
+import re
+
 from wit_builder.report import Section, render
 
 
@@ -10,6 +12,15 @@ def test_texts_are_escaped_and_the_page_needs_no_network():
     assert "<script>" not in page and "&lt;script&gt;" in page and "1,200" in page
     assert "<img onerror" not in page
     assert "http" not in page.replace('http-equiv="Content-Security-Policy"', "")
+
+
+def test_bars_are_as_long_as_their_numbers():
+    section = Section("Sizes")
+    section.bar_chart("images by <side>", ["<32", "32 to 64", "more"], [500, 2000, 0])
+    page = render("Report", [section]).decode()
+    assert "images by &lt;side&gt;" in page and '<th scope="row">&lt;32</th>' in page
+    assert re.findall(r'style="width: ([\d.]+)%"', page) == ["25.00", "100.00"]
+    assert re.findall(r'<td class="number">([\d,]+)</td>', page) == ["500", "2,000", "0"]
 
 
 def test_a_long_page_begins_with_links_to_its_parts():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from PIL import Image
 
@@ -85,19 +84,12 @@ def page(summary: Summary, folder: str) -> bytes:
 
 
 def _histogram(section: report.Section, edges: Sequence[float], numbers: Sequence[int], label: str) -> None:
-    if not any(numbers):
-        return
     used = [index for index, number in enumerate(numbers) if number]
-    shown = range(used[0], used[-1] + 1)
-
-    def draw(figure: Any) -> None:
-        axes = figure.subplots()
-        axes.bar([f"{edges[index]:g}–" for index in shown], [numbers[index] for index in shown], color="#4477aa")
-        axes.set_xlabel(f"{label} (from)")
-        axes.set_ylabel("images")
-        axes.spines[["top", "right"]].set_visible(False)
-
-    section.plot(draw, alt=f"Histogram of {label}", height=2.8)
+    if not used:
+        return
+    shown = slice(used[0], used[-1] + 1)
+    labels = [f"{low:g} to {high:g}" for low, high in zip(edges, edges[1:])] + [f"{edges[-1]:g} and more"]
+    section.bar_chart(f"images by {label}", labels[shown], numbers[shown])
 
 
 def _samples(shards: Sequence[ShardPaths]) -> list[tuple[bytes, str, str]]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import pyarrow
 
 from wit_builder.download.planned import Folders, Planned
 from wit_builder.download.settings import FetchSettings
@@ -17,16 +14,6 @@ from wit_builder.images import ImageRules
 
 if TYPE_CHECKING:
     from wit_builder.download.downloader import Downloader
-
-
-def keep_little() -> None:
-    """Make this process and the workers it starts hold on to less memory.
-
-    Arrow's allocator keeps 25 MB for tables of kilobytes, and glibc's some more for each thread.
-    """
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # these two are for the workers
-    os.environ.setdefault("MALLOC_ARENA_MAX", "1")
-    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
 
 
 class Running:
