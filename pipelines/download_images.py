@@ -5,16 +5,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 
-import pyarrow
-
-from pipelines.running import Running, parser, run
+from pipelines.running import Running, bounded, parser, run
 from wit_builder import images
-from wit_builder.download.settings import FetchSettings, parse_host_map
+from wit_builder.download.settings import PAIRS_PER_SHARD, FetchSettings, parse_host_map
 from wit_builder.errors import UserError
-from wit_builder.shards import MAX_ROWS
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -29,13 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def keep_little() -> None:
-    """Make this process and the workers it starts hold on to less memory.
+    """Make this process and the workers it starts hold on to less memory. To be called before Arrow is imported.
 
-    Arrow's allocator keeps 25 MB for tables of kilobytes, and glibc's some more for each thread.
+    Arrow's own allocator keeps 25 MB for tables of kilobytes, and glibc's some more for each thread.
     """
-    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # these two are for the workers
-    os.environ.setdefault("MALLOC_ARENA_MAX", "1")
-    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    os.environ.setdefault("MALLOC_ARENA_MAX", "1")  # heeded by the workers alone
 
 
 def _parser():
@@ -45,40 +42,41 @@ def _parser():
     add("--pairs", required=True, metavar="DIR", help="output of balance_pairs, or Parquet files with url and text columns")
     add("--output", required=True, metavar="DIR", help="folder for the shards; with a grown pool, only new pairs are added")
 
-    def number(name, default, unit, meaning):
-        """A flag for a number, its default shown."""
-        add(name, type=type(default), default=default, metavar=unit, help=f"{meaning} (default: {default:g})")
+    def number(name, default, unit, meaning, least, most=math.inf):
+        """A flag for a number within bounds, its default shown."""
+        kind = bounded(type(default), least, most)
+        add(name, type=kind, default=default, metavar=unit, help=f"{meaning} (default: {default:g})")
 
     rules, default = images.ImageRules(), FetchSettings()
     add = made.add_argument_group("what is stored").add_argument
-    number("--image-size", rules.image_size, "PIXELS", "side, as the mode takes it")
+    number("--image-size", rules.image_size, "PIXELS", "side, as the mode takes it", 1, 20_000)
     add("--resize-mode", choices=images.RESIZE_MODES, default=rules.resize_mode, help="as in img2dataset (default: %(default)s)")
     add("--resize-only-if-bigger", action="store_true", help="leave smaller images as they are")
     add("--encode-format", choices=sorted(images.ENCODE_FORMATS), default=rules.encode_format, help="(default: %(default)s)")
-    number("--encode-quality", rules.quality, "1-100", "of JPEG and WebP")
-    number("--min-image-size", rules.min_size, "PIXELS", "refuse images whose shorter side is below this")
-    number("--max-aspect-ratio", rules.max_aspect_ratio, "RATIO", "refuse longer images; 0: none")
-    number("--max-pixels", rules.max_pixels, "N", "refuse images with more, before decoding")
+    number("--encode-quality", rules.quality, "1-100", "of JPEG and WebP", 1, 100)
+    number("--min-image-size", rules.min_size, "PIXELS", "refuse images whose shorter side is below this", 0)
+    number("--max-aspect-ratio", rules.max_aspect_ratio, "RATIO", "refuse longer images; 0: none", 0)
+    number("--max-pixels", rules.max_pixels, "N", "refuse images with more, before decoding", 1)
     add("--save-exif", action="store_true", help="keep EXIF fields in the JSON files (never in images)")
-    number("--pairs-per-shard", MAX_ROWS, "N", "at most 10000")
+    number("--pairs-per-shard", PAIRS_PER_SHARD, "N", "at most", 1, PAIRS_PER_SHARD)
     add = made.add_argument_group("manners (limits hold in each worker process)").add_argument
     add("--contact", default="", metavar="URL", help="URL or mail address in the user agent, for those whose hosts you visit")
     add("--user-agent", default=default.agent, metavar="TOKEN", help="product token (default: %(default)s)")
-    number("--in-flight", default.in_flight, "N", "requests at once")
-    number("--host-connections", default.host_connections, "N", "requests to one host at once; 0: no limit")
-    number("--host-rate", default.host_rate, "N", "requests a second to one host; 0: no limit")
-    number("--max-wait", default.max_wait, "SECONDS", "longest Retry-After to wait for")
+    number("--in-flight", default.in_flight, "N", "requests at once", 1)
+    number("--host-connections", default.host_connections, "N", "requests to one host at once; 0: no limit", 0)
+    number("--host-rate", default.host_rate, "N", "requests a second to one host; 0: no limit", 0)
+    number("--max-wait", default.max_wait, "SECONDS", "longest Retry-After to wait for", 0)
     add("--retry-failed", action="store_true", help="also try again what failed for a transient reason in an earlier run")
     add("--ignore-robots", action="store_true", help="do not fetch or obey robots.txt")
     add("--ignore-opt-outs", action="store_true", help="do not honour X-Robots-Tag and tdm-reservation")
     add = made.add_argument_group("limits and safety").add_argument
-    number("--timeout", default.timeout, "SECONDS", "for one image, over all its tries and redirects")
-    number("--retries", default.retries, "N", "after transient failures")
-    number("--max-bytes", default.max_bytes, "N", "of one body")
-    number("--max-redirects", default.max_redirects, "N", "for one image")
+    number("--timeout", default.timeout, "SECONDS", "for one image, over all its tries and redirects", 1)
+    number("--retries", default.retries, "N", "after transient failures", 0)
+    number("--max-bytes", default.max_bytes, "N", "of one body", 1)
+    number("--max-redirects", default.max_redirects, "N", "for one image", 0)
     add("--allow-private-hosts", action="store_true", help="also connect to private and loopback addresses")
     add("--map-host", action="append", default=[], metavar="NAME:PORT=ADDRESS:PORT", help="connect there for this host; repeatable")
-    number("--decode-threads", 2, "N", "in each worker process")
+    number("--decode-threads", 2, "N", "in each worker process", 1)
     return made
 
 

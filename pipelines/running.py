@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import logging
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -35,6 +36,19 @@ def parser(stage: str, description: str, example: str) -> argparse.ArgumentParse
     made.set_defaults(stage=stage)
     made.add_argument("--workers", type=int, metavar="N", help="local processes (default: all cores; a --runner decides for itself)")
     return made
+
+
+def bounded(kind: type, least: float, most: float = math.inf) -> Callable[[str], float]:
+    """Reads numbers (`int` or `float`) from `least` to `most`, for argparse."""
+
+    def number(text: str) -> float:
+        value = kind(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"must be at least {least:,g}" + (f", and at most {most:,g}" if most < math.inf else ""))
+        return value
+
+    number.__name__ = kind.__name__  # for argparse's own message
+    return number
 
 
 class Running:

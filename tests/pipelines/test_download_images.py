@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from pipelines.download_images import main
+from wit_builder.download.settings import PAIRS_PER_SHARD
 from wit_builder.errors import UserError
-from wit_builder.shards import find_shards, read_samples
+from wit_builder.shards import MAX_ROWS, find_shards, read_samples
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -164,6 +165,32 @@ def test_input_errors_are_told_in_one_line(site, tmp_path):
     assert "not a whole Parquet file" in download("--pairs", tmp_path / "broken.parquet", "--output", tmp_path / "out2", *flags)
     assert "--contact is missing" in download("--pairs", pairs, "--output", tmp_path / "out3")
     assert not (tmp_path / "out3").exists()
+
+
+@pytest.mark.parametrize(
+    "flag, value, said",
+    [
+        ("--pairs-per-shard", "0", "must be at least 1, and at most 10,000"),
+        ("--pairs-per-shard", "10001", "must be at least 1, and at most 10,000"),
+        ("--encode-quality", "101", "must be at least 1, and at most 100"),
+        ("--timeout", "nan", "must be at least 1"),
+        ("--decode-threads", "0", "must be at least 1"),
+        ("--image-size", "big", "invalid int value: 'big'"),
+    ],
+)
+def test_numbers_out_of_bounds_are_refused(flag, value, said, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--pairs", "p", "--output", "o", flag, value])
+    assert ended.value.code == 2
+    assert f"argument {flag}: {said}\n" in capsys.readouterr().err
+
+
+def test_what_must_come_before_arrow_and_beam_does():
+    """The allocator is chosen before Arrow is imported, and workers start before Beam is; shards hold what their keys have room for."""
+    script = "import sys, pipelines.download_images; print(sorted({'apache_beam', 'pyarrow'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+    assert PAIRS_PER_SHARD == MAX_ROWS
 
 
 def test_killed_runs_end_like_an_undisturbed_one(site, tmp_path):

@@ -28,6 +28,7 @@ from wit_builder.images import ImageRules, encode_image
 from wit_builder.shards import SUCCESS, is_whole, read_stats, shard_paths
 
 _LEAST_TIME = 0.5  # seconds; with less left of its time, a pair is not tried again
+_UNDECODED = 16  # bodies; with so many waiting for the decoding threads, nothing more is asked for
 
 
 @dataclass
@@ -73,6 +74,8 @@ class Downloader:
         self.schedule = Schedule(self.hosts)
         self.fetcher = Fetcher(self.settings, self.hosts)
         self._places = asyncio.Semaphore(self.settings.in_flight)
+        self._undecoded, self._few_undecoded = 0, asyncio.Event()
+        self._few_undecoded.set()
         self._jobs: set[asyncio.Task] = set()
         self._background = [asyncio.create_task(self._dispatch()), asyncio.create_task(self.tally.tell())]
 
@@ -156,6 +159,7 @@ class Downloader:
     async def _dispatch(self) -> None:
         while True:
             await self._places.acquire()
+            await self._few_undecoded.wait()
             host, job = await self.schedule.next()
             task = asyncio.create_task(self._try(host, job))
             self._jobs.add(task)
@@ -170,8 +174,12 @@ class Downloader:
             self.tally.bytes += outcome.received
             host.settle(now, outcome.reason)
             if outcome.body is not None:
-                await self.loop.run_in_executor(self.decoders, self._store, job, outcome.body)
-                self.fetcher.let_go(outcome)
+                self._count_undecoded(1)
+                try:
+                    await self.loop.run_in_executor(self.decoders, self._store, job, outcome.body)
+                finally:
+                    self._count_undecoded(-1)
+                    self.fetcher.let_go(outcome)
                 self._settle(job)
                 return
             if outcome.retry_after:
@@ -186,6 +194,13 @@ class Downloader:
         finally:
             self.schedule.done(host)
             self._places.release()
+
+    def _count_undecoded(self, change: int) -> None:
+        self._undecoded += change
+        if self._undecoded < _UNDECODED:
+            self._few_undecoded.set()
+        else:
+            self._few_undecoded.clear()
 
     def _again_or_fail(self, host: Host, job: Job, reason: str, retry_after: float | None, refused: str | None) -> None:
         enough = self.settings.timeout - job.seconds > _LEAST_TIME and job.tries < self.settings.retries

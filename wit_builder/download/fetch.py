@@ -32,8 +32,8 @@ _SMALL = 2_000_000  # bytes
 _LARGE_AT_ONCE = 8
 
 
-# asyncio sets aside 256 KiB for every TLS connection to decrypt into; a quarter is as fast (benchmarks/download.py).
-asyncio.sslproto.SSLProtocol.max_size = 1 << 16
+# asyncio sets aside 256 KiB for every TLS connection to decrypt into; an eighth is as fast (benchmarks/download.py).
+asyncio.sslproto.SSLProtocol.max_size = 1 << 15
 
 
 class Refused(Exception):

@@ -10,6 +10,7 @@ from wit_builder import __version__
 from wit_builder.errors import UserError
 
 AGENT = "WebImageTextBot"
+PAIRS_PER_SHARD = 10_000  # img2dataset's default, and the most that a shard's keys have room for
 
 
 @dataclass(frozen=True)
