@@ -58,12 +58,13 @@ def main() -> None:
     parser.add_argument("--output", required=True, type=Path, help="an empty folder")
     parser.add_argument("--minutes", type=float, default=10.0, help="of training (default: 10)")
     parser.add_argument("--model", default="tiny")
+    parser.add_argument("--workers", type=int, default=1, help="processes that decode; more where a GPU trains (default: 1)")
     parser.add_argument("--crop-area", type=float, default=0.6, help="smallest share of a picture that is seen (default: %(default)s)")
     flags = parser.parse_args()
     flags.output = flags.output.resolve()
     samples = prepare(flags.images, flags.output)
     shared = ["train", "--shards", str(flags.output / "shards"), "--model", flags.model, "--batch-size", str(BATCH)]
-    shared += ["--workers", "1", "--weight-decay", "0.05", "--crop-area", str(flags.crop_area)]
+    shared += ["--workers", str(flags.workers), "--weight-decay", "0.05", "--crop-area", str(flags.crop_area)]
     trainer(*shared, "--output", str(flags.output / "trial"), "--epochs", str(TRIAL * BATCH / samples))
     rows = [json.loads(line) for line in (flags.output / "trial" / "metrics.jsonl").read_text().splitlines()]
     speed = rows[-1]["samples_per_second"]
