@@ -6,19 +6,20 @@ worker reads exactly its own samples, and the order is a function of the seed an
 
 from __future__ import annotations
 
-import itertools
+import io
 import json
 import tarfile
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import fsspec
 import numpy as np
-from fsspec.core import url_to_fs
 
-from wit_builder.braces import expand_braces
+from trainer.tars import find_tars
+from wit_builder import files
 from wit_builder.errors import UserError
+from wit_builder.outputs import sha256_of
 from wit_builder.parallel import run_tasks
 from wit_builder.progress import progress
 from wit_builder.shards import IMAGE_EXTENSIONS
@@ -26,13 +27,15 @@ from wit_builder.tables import read_table
 
 MAX_TEXT = 100_000  # bytes; a longer "text" is something else
 
-SAMPLE = np.dtype([
-    ("shard", np.int32),  # index into the list of tars
-    ("image_at", np.int64),  # bytes from the start of the tar
-    ("image_size", np.int32),
-    ("text_at", np.int64),
-    ("text_size", np.int32),
-])
+SAMPLE = np.dtype(
+    [
+        ("shard", np.int32),  # index into the list of tars
+        ("image_at", np.int64),  # bytes from the start of the tar
+        ("image_size", np.int32),
+        ("text_at", np.int64),
+        ("text_size", np.int32),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -55,40 +58,6 @@ class Index:
     def per_tar(self) -> list[int]:
         """Usable samples of each tar."""
         return np.bincount(self.samples["shard"], minlength=len(self.tars)).tolist()
-
-
-def find_tars(patterns: Sequence[str]) -> tuple[list[str], int]:
-    """Tars that folders, patterns (braces too) or paths name, sorted, and the number left out because they are not finished.
-
-    Where a folder holds `_stats.json` files, as ours and img2dataset's do, a tar without one, or of another size than it says, is
-    an attempt that ended early.
-
-    Raises:
-      UserError: where a pattern names none.
-    """
-    found: set[str] = set()
-    unfinished = 0
-    for pattern in itertools.chain.from_iterable(map(expand_braces, patterns)):
-        filesystem, path = url_to_fs(pattern)
-        matched = [path] if path.endswith(".tar") and filesystem.isfile(path) else []
-        matched = matched or filesystem.glob(path if path.endswith(".tar") else path.rstrip("/") + "/*.tar")
-        if not matched:
-            raise UserError("no tar files there", where=pattern, fix="give a folder of shards, or a pattern such as 'DIR/*.tar'")
-        stats = {tar for tar in matched if filesystem.exists(tar.removesuffix(".tar") + "_stats.json")}
-        for tar in matched:
-            if stats and (tar not in stats or not _finished(filesystem, tar)):
-                unfinished += 1
-            else:
-                found.add(filesystem.unstrip_protocol(tar) if "://" in pattern else tar)
-    return sorted(found), unfinished
-
-
-def _finished(filesystem: fsspec.AbstractFileSystem, tar: str) -> bool:
-    try:
-        stats = json.loads(filesystem.cat_file(tar.removesuffix(".tar") + "_stats.json"))
-        return stats.get("tar_bytes", size := filesystem.size(tar)) == size
-    except (ValueError, AttributeError):
-        return False
 
 
 def scan_tar(path: str, excluded: Collection[str] = ()) -> tuple[np.ndarray, dict[str, int]]:
@@ -149,7 +118,7 @@ def _uid(data: bytes) -> str | None:
 
 
 class _Scan:
-    """A task's work: (number, path) to (number, samples, drops)."""
+    """A task's work: path to (path, samples, drops)."""
 
     def __init__(self, exclude: str) -> None:
         self.exclude = exclude
@@ -157,35 +126,38 @@ class _Scan:
     def load(self) -> frozenset[str]:
         return frozenset(read_table(self.exclude, ["uid"])["uid"].to_pylist()) if self.exclude else frozenset()
 
-    def __call__(self, excluded: frozenset[str], task: tuple[int, str]):
-        number, path = task
-        samples, drops = scan_tar(path, excluded)
-        samples["shard"] = number
-        return number, samples, drops
+    def __call__(self, excluded: frozenset[str], path: str):
+        return path, *scan_tar(path, excluded)
 
 
-def build_index(patterns: Sequence[str], exclude: str = "", processes: int = 1) -> Index:
+def build_index(patterns: Sequence[str], exclude: str = "", processes: int = 1, keep: str = "") -> Index:
     """The preflight: finds the tars and reads their headers.
 
     Args:
       patterns: folders, patterns or paths, local or of any fsspec filesystem.
       exclude: Parquet file with a `uid` column; those samples are left out.
       processes: local processes that read headers.
+      keep: path, without its suffix, of two files that keep the index: the next time, only tars that are new or have
+        changed are read.
 
     Raises:
       UserError: where no usable sample is found, with the reasons.
     """
     tars, unfinished = find_tars(patterns)
-    drops: Counter = Counter({"unfinished shard": unfinished} if unfinished else {})
     scan = _Scan(exclude)
     scan.load()  # a wrong --exclude is told before any process starts
-    parts: dict[int, np.ndarray] = {}
-    with progress("preflight", len(tars), "shard") as line:
-        for number, samples, reasons in run_tasks(scan, list(enumerate(tars)), processes if len(tars) > 8 else 1):
-            parts[number] = samples
-            drops.update(reasons)
-            line.update()
-    samples = np.concatenate([parts[number] for number in range(len(tars))]) if tars else np.empty(0, SAMPLE)
+    excluding = sha256_of(exclude) if exclude else ""
+    found = _kept(keep, tars, excluding) if keep else {}
+    todo = [tar for tar in tars if tar not in found]
+    if todo:
+        with progress("preflight", len(todo), "shard") as line:
+            for tar, samples, reasons in run_tasks(scan, todo, processes if len(todo) > 8 else 1):
+                found[tar] = samples, reasons
+                line.update()
+    drops: Counter = Counter({"unfinished shard": unfinished} if unfinished else {})
+    for tar in tars:
+        drops.update(found[tar][1])
+    samples = np.concatenate([found[tar][0] for tar in tars]) if tars else np.empty(0, SAMPLE)
     if not len(samples):
         told = ", ".join(f"{number} {reason}" for reason, number in sorted(drops.items())) or "they are empty"
         raise UserError(
@@ -193,7 +165,39 @@ def build_index(patterns: Sequence[str], exclude: str = "", processes: int = 1) 
             where=" ".join(patterns),
             fix="samples are KEY.jpg (or png, webp) with KEY.txt",
         )
-    return Index(tars, samples, dict(sorted(drops.items())))
+    counts = [len(found[tar][0]) for tar in tars]
+    samples["shard"] = np.repeat(np.arange(len(tars)), counts)
+    if keep and todo:
+        with files.atomic_writer(keep + ".npy") as stream:
+            np.save(stream, samples)
+        listed = [[tar, tars[tar], count, found[tar][1]] for tar, count in zip(tars, counts)]
+        files.write_json(keep + ".json", {"excluding": excluding, "tars": listed})
+    return Index(list(tars), samples, dict(sorted(drops.items())))
+
+
+def _load(path: str) -> np.ndarray:
+    if not files.is_remote(path):
+        return np.load(path, mmap_mode="r", allow_pickle=False)  # it may be gigabytes, of which a copy is made anyway
+    with files.open_read(path) as stream:
+        return np.load(io.BytesIO(stream.read()), allow_pickle=False)
+
+
+def _kept(keep: str, tars: Mapping[str, str], excluding: str) -> dict[str, tuple[np.ndarray, dict[str, int]]]:
+    """Samples and drops of the tars that are as they were when the index was kept; empty where it is not there or not whole."""
+    try:
+        about = files.read_json(keep + ".json")
+        samples = _load(keep + ".npy")
+        counts = [count for _, _, count, _ in about["tars"]]
+        if about["excluding"] != excluding or samples.dtype != SAMPLE or len(samples) != sum(counts):
+            return {}
+        starts = np.cumsum([0, *counts])
+        return {
+            tar: (samples[start : start + count], drops)
+            for (tar, stamp, count, drops), start in zip(about["tars"], starts.tolist())
+            if tars.get(tar) == stamp
+        }
+    except (OSError, ValueError, KeyError, TypeError, UserError):
+        return {}
 
 
 _MULTIPLIER = np.uint64(0xBF58476D1CE4E5B9)

@@ -36,6 +36,7 @@ from wit_builder.parallel import available_cores
 
 MODEL_FILE = "model.safetensors"  # the weights at the end, without the optimiser's state
 CONFIG_FILE = "config.json"
+INDEX = "index"  # .npy and .json: where every sample stands, so that a restart need not look again
 TOKENIZER_TEXTS = 1_000_000  # texts that a tokenizer is learned from
 
 
@@ -79,7 +80,8 @@ def _train(config: TrainConfig, ranks: processes.Ranks, resume: str, dry_run: bo
     if ranks.first:
         if not dry_run:
             _claim(config, checkpoints, resume)
-        index = build_index(config.shards, config.exclude, processes=max(workers, 1))
+        keep = "" if dry_run else files.join(config.output, INDEX)
+        index = build_index(config.shards, config.exclude, max(workers, 1), keep)
         tokenizer = _tokenizer(config, index)
     index, tokenizer = ranks.share(index), ranks.share(tokenizer)
     if config.batch_size > len(index):

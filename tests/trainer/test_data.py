@@ -1,16 +1,20 @@
 import collections
 import io
+import os
 import shutil
 import tarfile
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.trainer.conftest import encoded, row
 from trainer.data import Chunks, Plan, batches
-from trainer.index import build_index, find_tars, permute, scan_tar
+from trainer.index import build_index, permute, scan_tar
+from trainer.tars import find_tars
 from trainer.tokenizer import Tokenizer
 from wit_builder.errors import UserError
 from wit_builder.shards import read_samples, shard_paths, write_shard
@@ -110,6 +114,42 @@ def test_broken_and_unfinished_shards_are_counted(shards, tmp_path):
     assert build_index([str(tmp_path)]).drops == {"broken tar": 1}
 
 
+def test_a_kept_index_is_read_anew_only_where_tars_changed(shards, tmp_path, monkeypatch):
+    folder, keep = tmp_path / "shards", str(tmp_path / "index")
+    shutil.copytree(shards, folder)
+    read = []
+    monkeypatch.setattr("trainer.index.scan_tar", lambda path, excluded: read.append(Path(path).name) or scan_tar(path, excluded))
+
+    def check(*expected, exclude=""):
+        read.clear()
+        kept = build_index([str(folder)], exclude, keep=keep)
+        assert read == list(expected)
+        fresh = build_index([str(folder)], exclude)
+        assert (kept.tars, kept.samples.tolist(), kept.drops) == (fresh.tars, fresh.samples.tolist(), fresh.drops)
+
+    everything = ("00000.tar", "00001.tar", "00002.tar")
+    check(*everything)
+    check()
+    write_shard(str(folder), 1, [row(number) for number in range(7)])
+    write_shard(str(folder), 3, [row(1), row(2, text="")])
+    check("00001.tar", "00003.tar")
+    for path in folder.glob("00000*"):
+        path.unlink()
+    check()  # what is gone is left out
+    exclude = str(tmp_path / "remove.parquet")
+    write_table(exclude, pa.table({"uid": ["f" * 32]}))
+    check("00001.tar", "00002.tar", "00003.tar", exclude=exclude)
+    check(exclude=exclude)
+    for damage in (
+        lambda: os.truncate(keep + ".npy", 200),
+        lambda: Path(keep + ".json").write_text("[]"),
+        lambda: os.remove(keep + ".npy"),
+    ):
+        damage()
+        check("00001.tar", "00002.tar", "00003.tar")
+        check()
+
+
 def test_any_webdataset_and_folders_in_it(tmp_path):
     def add(tar, name, data):
         member = tarfile.TarInfo(name)
@@ -129,8 +169,6 @@ def test_any_webdataset_and_folders_in_it(tmp_path):
 
 
 def test_excluded_uids_are_left_out(shards, tmp_path):
-    import pyarrow as pa
-
     uids = [sample.uid for sample in read_samples(shard_paths(str(shards), 1))][:5]
     path = str(tmp_path / "remove.parquet")
     write_table(path, pa.table({"uid": [*uids, "f" * 32]}))
@@ -146,7 +184,11 @@ def test_other_filesystems(shards):
         memory.pipe(f"/shards/{path.name}", path.read_bytes())
     plan = Plan(8, 8, 103)
     assert texts_of("memory://shards", plan) == texts_of(shards, plan)
+    chunks = Chunks(build_index(["simplecache::memory://shards"]), plan, TOKENIZER, 16, 60, seed=3)
     memory.rm("/shards", recursive=True)
+    alone = Chunks(build_index([str(shards)]), plan, TOKENIZER, 16, 60, seed=3)
+    assert len(chunks.index) == 103, "from here on, the cache alone has them"
+    assert list(chunks.read(np.arange(103))) == list(alone.read(np.arange(103)))
 
 
 def test_nothing_usable_stops_with_the_reasons(tmp_path):

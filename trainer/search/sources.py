@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from trainer.index import find_tars
+from trainer.tars import find_tars
 from wit_builder import files
 from wit_builder.errors import UserError
 from wit_builder.evalset_tars import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, Example, Skipped, read_tar, safe_name
@@ -82,7 +82,7 @@ def find_parts(paths: Sequence[str], index: str) -> tuple[list[Part], dict[str, 
             whole, unfinished = find_tars(tars)
             left_out["unfinished shard"] += unfinished
             root = os.path.dirname(files.absolute(files.input_root(path)).rstrip("/"))
-            digests = _digests(whole, index)
+            digests = _digests(list(whole), index)
             parts = [Part(tar, safe_name(files.relative_name(tar, root)), "", (), digests[tar]) for tar in whole]
         elif files.is_folder(path):
             parts, others = _folder_parts(path)
