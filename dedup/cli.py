@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from wit_builder.errors import UserError
+from wit_builder.flags import ABOVE_ZERO, AMOUNT, BATCH, NOT_NEGATIVE, PORT, POSITIVE, SEED
 from wit_builder.parallel import available_cores
 
 if TYPE_CHECKING:
@@ -59,13 +59,13 @@ def _add_train(commands) -> None:
     made.add_argument("--size", default="small", help="resnet50 (the paper's), small or tiny (default: small)")
     made.add_argument("--recipe", default="paper", help="augmentations and loss: paper or strong (default: paper)")
     length = made.add_mutually_exclusive_group()
-    length.add_argument("--steps", type=int, metavar="N", help="optimiser steps (repeatable)")
-    length.add_argument("--minutes", type=float, metavar="M", help="time to train for (default: 40)")
-    made.add_argument("--batch-size", type=int, default=128, metavar="N", help="images in a step (default: 128; the paper's: 1712)")
-    made.add_argument("--learning-rate", type=float, default=2e-3, metavar="X", help="AdamW's, at its highest (default: 0.002)")
-    made.add_argument("--weight-decay", type=float, default=0.01, metavar="X", help="of the filters' directions (default: 0.01)")
-    made.add_argument("--seed", type=int, default=0, metavar="N")
-    made.add_argument("--pool", type=int, default=20_000, metavar="N", help="images held decoded in memory (default: 20000)")
+    length.add_argument("--steps", type=POSITIVE, metavar="N", help="optimiser steps (repeatable)")
+    length.add_argument("--minutes", type=ABOVE_ZERO, metavar="M", help="time to train for (default: 40)")
+    made.add_argument("--batch-size", type=BATCH, default=128, metavar="N", help="images in a step (default: 128; the paper's: 1712)")
+    made.add_argument("--learning-rate", type=ABOVE_ZERO, default=2e-3, metavar="X", help="AdamW's, at its peak (default: 0.002)")
+    made.add_argument("--weight-decay", type=AMOUNT, default=0.01, metavar="X", help="of the filters' directions (default: 0.01)")
+    made.add_argument("--seed", type=SEED, default=0, metavar="N")
+    made.add_argument("--pool", type=POSITIVE, default=20_000, metavar="N", help="images held decoded in memory (default: 20000)")
     made.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     made.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="default: what the machine is fast at")
     made.add_argument("--compile", action="store_true", help="torch.compile the network")
@@ -74,9 +74,6 @@ def _add_train(commands) -> None:
 def _train(flags: argparse.Namespace) -> None:
     from dedup.train import TrainSettings, train
 
-    for name in ("steps", "minutes", "batch_size", "learning_rate", "pool"):
-        if (value := getattr(flags, name)) is not None and value <= 0:
-            raise UserError(f"--{name.replace('_', '-')} must be above zero, not {value}")
     values = {name: value for name, value in vars(flags).items() if name not in ("command", "run")}
     if values["steps"] is None and values["minutes"] is None:
         values["minutes"] = 40.0
@@ -104,16 +101,14 @@ def _add_whiten(commands) -> None:
     source.add_argument("--images", metavar="DIR", help="or the folder of images")
     made.add_argument("--output", required=True, metavar="FILE", help="gets the new checkpoint")
     made.add_argument("--normalise", action="store_true", help="also take from scores what an image has in common with training images")
-    made.add_argument("--dimension", type=int, default=0, metavar="N", help="numbers of an embedding that are kept (default: all)")
-    made.add_argument("--count", type=int, default=10_000, metavar="N", help="images read, at most (default: 10000)")
-    made.add_argument("--seed", type=int, default=0, metavar="N", help="that it was trained with: the same images are held out")
+    made.add_argument("--dimension", type=NOT_NEGATIVE, default=0, metavar="N", help="numbers of an embedding that are kept (default: all)")
+    made.add_argument("--count", type=POSITIVE, default=10_000, metavar="N", help="images read, at most (default: 10000)")
+    made.add_argument("--seed", type=SEED, default=0, metavar="N", help="that it was trained with: the same images are held out")
 
 
 def _whiten(flags: argparse.Namespace) -> None:
     from dedup.whiten import whiten
 
-    if flags.count < 1:
-        raise UserError("--count must be at least 1")
     values = {name: value for name, value in vars(flags).items() if name not in ("command", "run")}
     calibration = whiten(**values, threads=available_cores())
     if calibration:
@@ -144,7 +139,7 @@ def _add_report(commands) -> None:
     made.add_argument("--thresholds", metavar="FILE", help="thresholds.json of a review")
     made.add_argument("--output", required=True, metavar="DIR", help="gets report.html, overlap.csv and overlap.json")
     made.add_argument("--remove", metavar="FILE", help="gets the training uids to leave out, as Parquet")
-    made.add_argument("--gallery", type=int, default=16, metavar="N", help="pairs shown of each set (default: 16)")
+    made.add_argument("--gallery", type=NOT_NEGATIVE, default=16, metavar="N", help="pairs shown of each set (default: 16)")
 
 
 def _report(flags: argparse.Namespace) -> None:
@@ -216,8 +211,8 @@ def add_evaluation_flags(made: argparse.ArgumentParser) -> None:
     """Flags of planted copies, whatever embeds them."""
     made.add_argument("--images", required=True, metavar="DIR", help="images to plant copies of: none that it was trained on")
     made.add_argument("--distractors", metavar="DIR", help="other images (default: the rest of --images)")
-    made.add_argument("--originals", type=int, default=200, metavar="N", help="images to plant (default: 200)")
-    made.add_argument("--others", type=int, default=1000, metavar="N", help="distractors, at most (default: 1000)")
+    made.add_argument("--originals", type=POSITIVE, default=200, metavar="N", help="images to plant (default: 200)")
+    made.add_argument("--others", type=NOT_NEGATIVE, default=1000, metavar="N", help="distractors, at most (default: 1000)")
     made.add_argument("--output", required=True, metavar="DIR", help="gets evaluation.json and report.html")
 
 
@@ -241,16 +236,14 @@ def _add_review(commands) -> None:
     )
     made.add_argument("--overlaps", required=True, metavar="DIR", help="output of pipelines.find_overlaps")
     made.add_argument("--labels", required=True, metavar="FILE", help="gets the answers; thresholds.json is written beside it")
-    made.add_argument("--per-bin", type=int, default=15, metavar="N", help="pairs shown of each of 20 bins of similarity (default: 15)")
-    made.add_argument("--port", type=int, default=0, metavar="N", help="on 127.0.0.1 (default: any that is free)")
+    made.add_argument("--per-bin", type=POSITIVE, default=15, metavar="N", help="pairs shown of each bin of similarity (default: 15)")
+    made.add_argument("--port", type=PORT, default=0, metavar="N", help="on 127.0.0.1 (default: any that is free)")
 
 
 def _review(flags: argparse.Namespace) -> None:
     from dedup.overlap import read_overlaps
     from dedup.review_server import Review, make_server
 
-    if flags.per_bin < 1:
-        raise UserError("--per-bin must be at least 1")
     server, address = make_server(Review(read_overlaps(flags.overlaps), flags.labels, flags.per_bin), flags.port)
     print(f"open {address}\nCtrl-C ends it; the same command goes on", flush=True)
     try:

@@ -116,7 +116,7 @@ def train(settings: TrainSettings) -> dict[str, Any]:
             done = step / settings.steps if settings.steps else now / (settings.minutes * 60)
             if done >= 1:
                 break
-            generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
+            generator = torch.Generator().manual_seed((settings.seed * 1_000_003 + step) % (1 << 64))
             with torch.no_grad():
                 first, second = augmenter(images, generator)
                 views = torch.cat([first, second]).contiguous(memory_format=torch.channels_last)  # [2B, 3, R, R]

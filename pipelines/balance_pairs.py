@@ -15,6 +15,7 @@ from wit_builder.balance.merge import check_queries
 from wit_builder.balance.parts import number_of_parts
 from wit_builder.balance.transforms import BalancePairs
 from wit_builder.errors import UserError
+from wit_builder.flags import POSITIVE, SEED, Bounded
 from wit_builder.outputs import Output, describe_inputs, sha256_of
 from wit_builder.pairs.natural import ENGLISH
 from wit_builder.pairs.table_pairs import EACH, JOINED, TableRules
@@ -31,15 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made.add_argument("--pairs", nargs="+", default=[], metavar="DIR", help="outputs of extract_pairs; one pair in several is one pair")
     add_table_flags(made)
     made.add_argument("--queries", required=True, metavar="FILE", help="queries.parquet of build_queries")
-    made.add_argument("--cap", type=int, default=20_000, metavar="N", help="pairs that a query selects at most (default: 20000)")
-    made.add_argument("--seed", type=int, default=0, metavar="N", help="another seed makes another choice (default: 0)")
+    made.add_argument("--cap", type=POSITIVE, default=20_000, metavar="N", help="pairs that a query selects at most (default: 20000)")
+    made.add_argument("--seed", type=SEED, default=0, metavar="N", help="another seed makes another choice (default: 0)")
     made.add_argument("--method", choices=cap.METHODS, default="cap", help="exact cap, or MetaCLIP's sampling (default: cap)")
     made.add_argument("--output", required=True, metavar="DIR", help="folder for balanced-pairs-*.parquet, query counts and report")
     running = Running(made, arguments)
     flags = running.flags
-    if flags.cap < 1:
-        raise UserError("the cap must be at least 1", where=f"--cap {flags.cap}")
-
     if not flags.pairs and not flags.tables:
         raise UserError("there are no pairs", where="--pairs, --tables", fix="give one of them, or both")
     rules, listed = rules_of(flags), list_tables(flags.tables)
@@ -80,7 +78,7 @@ def add_table_flags(made: argparse.ArgumentParser) -> None:
     some.add_argument("--url-encoded", action="store_true", help="texts are percent-encoded, as YFCC100M's")
     some.add_argument("--drop-file-names", action="store_true", help="drop texts like IMG_0123.JPG, and camera settings")
     some.add_argument(
-        "--english", type=float, nargs="?", const=ENGLISH, default=0.0, metavar="X",
+        "--english", type=Bounded(float, 0, 1), nargs="?", const=ENGLISH, default=0.0, metavar="X",
         help=f"drop texts whose English score is below this share of the best language's (without X: {ENGLISH})",
     )  # fmt: skip
 
@@ -93,8 +91,6 @@ def rules_of(flags: argparse.Namespace) -> TableRules | None:
         if rules != TableRules(Columns("url", ("text",))):
             raise UserError("flags of tables without a table", where="--tables", fix="give it, or leave the others out")
         return None
-    if not 0 <= flags.english <= 1:
-        raise UserError("must be a share, 0 to 1", where=f"--english {flags.english}")
     if len(set(columns.texts)) < len(columns.texts):
         raise UserError("a column is there twice", where="--text-columns")
     for name in columns.wanted if columns.names else []:

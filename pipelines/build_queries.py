@@ -15,6 +15,7 @@ from queries.finish import Finishing, tell
 from queries.transforms import BuildQueries, Thresholds, partitions_for
 from wit_builder import files
 from wit_builder.errors import UserError
+from wit_builder.flags import POSITIVE, Bounded
 from wit_builder.outputs import MANIFEST, Output, describe_inputs
 from wit_builder.text import TEXT_VERSION
 
@@ -50,14 +51,14 @@ def flags() -> argparse.ArgumentParser:
         "--wordnet-lemmas", choices=("first", "all"), default="first", help="names of a synset: its first lemma, or each (default: first)"
     )
     made.add_argument(
-        "--size", type=int, metavar="N",
+        "--size", type=POSITIVE, metavar="N",
         help=f"queries wanted, for which the cut-offs of PMI and page views are solved (default: {DEFAULT_SIZE}, unless both "
         "--min-pmi and --min-views are given)",
     )  # fmt: skip
-    made.add_argument("--min-count", type=int, default=100, metavar="N", help="a word's occurrences, at least (default: %(default)s)")
-    made.add_argument("--min-bigram-count", type=int, default=20, metavar="N", help="a bigram's, at least (default: %(default)s)")
-    made.add_argument("--min-pmi", type=float, metavar="BITS", help="a bigram's PMI, at least (default: solved for --size)")
-    made.add_argument("--min-views", type=int, metavar="N", help="a title's page views, at least (default: solved for --size)")
+    made.add_argument("--min-count", type=POSITIVE, default=100, metavar="N", help="a word's occurrences, at least (default: %(default)s)")
+    made.add_argument("--min-bigram-count", type=POSITIVE, default=20, metavar="N", help="a bigram's, at least (default: %(default)s)")
+    made.add_argument("--min-pmi", type=Bounded(float), metavar="BITS", help="a bigram's PMI, at least (default: solved for --size)")
+    made.add_argument("--min-views", type=POSITIVE, metavar="N", help="a title's page views, at least (default: solved for --size)")
     made.add_argument("--output", required=True, metavar="DIR", help="folder for queries.parquet and the rest")
     return made
 
@@ -66,7 +67,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command. Returns its exit code; raises `UserError` for what the user can mend."""
     running = Running(flags(), arguments)
     given = running.flags
-    _check_numbers(given)
     dumps = files.match_all(given.wikipedia, what="dump") if given.wikipedia else []
     for path in dumps:
         wikipedia.check_dump(path)
@@ -106,13 +106,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     tell(files.read_json(output.file(MANIFEST)))
     return 0
-
-
-def _check_numbers(given: argparse.Namespace) -> None:
-    for name, least in (("size", 1), ("min_count", 1), ("min_bigram_count", 1), ("min_views", 1)):
-        value = getattr(given, name)
-        if value is not None and value < least:
-            raise UserError(f"--{name.replace('_', '-')} must be at least {least}, not {value}")
 
 
 def _streams(patterns: list[str], dumps: list[str]) -> dict[str, list[int]]:

@@ -20,6 +20,7 @@ from pipelines import demo_summary
 from sample_world.world import SCALES
 from wit_builder import files
 from wit_builder.errors import UserError, exit_with
+from wit_builder.flags import SEED, WORKERS
 from wit_builder.outputs import Output
 
 SUMMARY = "summary.json"
@@ -143,9 +144,9 @@ def _flags(arguments: Sequence[str] | None) -> argparse.Namespace:
         allow_abbrev=False,
     )
     made.add_argument("--output", required=True, metavar="DIR", help="gets a folder for every stage, and summary.json")
-    made.add_argument("--seed", type=int, default=0, metavar="N", help="another seed makes another world (default: 0)")
+    made.add_argument("--seed", type=SEED, default=0, metavar="N", help="another seed makes another world (default: 0)")
     made.add_argument("--scale", choices=SCALES, default="demo", help="small: only shows that all stages run (default: demo)")
-    made.add_argument("--workers", type=int, metavar="N", help="local processes of each stage (default: all cores)")
+    made.add_argument("--workers", type=WORKERS, metavar="N", help="local processes of each stage (default: all cores)")
     return made.parse_args(arguments)
 
 

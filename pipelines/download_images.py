@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 
-from pipelines.running import Running, bounded, parser, run
+from pipelines.running import Running, parser, run
 from wit_builder import images
 from wit_builder.download.settings import PAIRS_PER_SHARD, FetchSettings, parse_host_map
 from wit_builder.errors import UserError
+from wit_builder.flags import LARGEST, Bounded
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -42,9 +42,9 @@ def _parser():
     add("--pairs", required=True, metavar="DIR", help="output of balance_pairs, or Parquet files with url and text columns")
     add("--output", required=True, metavar="DIR", help="folder for the shards; with a grown pool, only new pairs are added")
 
-    def number(name, default, unit, meaning, least, most=math.inf):
+    def number(name, default, unit, meaning, least, most=LARGEST):
         """A flag for a number within bounds, its default shown."""
-        kind = bounded(type(default), least, most)
+        kind = Bounded(type(default), least, most)
         add(name, type=kind, default=default, metavar=unit, help=f"{meaning} (default: {default:g})")
 
     rules, default = images.ImageRules(), FetchSettings()

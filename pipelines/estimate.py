@@ -9,24 +9,17 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from pipelines.costs import ASSUMPTIONS, Prices, StageCost, estimate, total
-from wit_builder.errors import UserError, exit_with
+from wit_builder.errors import exit_with
+from wit_builder.flags import ABOVE_ZERO, AMOUNT, POSITIVE, SHARE, Bounded
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table, or JSON. Raises `UserError` where a number makes no sense."""
+    """Print the table, or JSON."""
     flags = _parser().parse_args(arguments)
-    if not flags.pairs >= 1 or math.isinf(flags.pairs):
-        raise UserError(f"--pairs must be at least 1, not {flags.pairs:g}")
-    if flags.cores is not None and flags.cores < 1:
-        raise UserError(f"--cores must be at least 1, not {flags.cores}")
     given = {assumption.name: getattr(flags, assumption.name) for assumption in ASSUMPTIONS}
-    for assumption in ASSUMPTIONS:
-        _check(assumption.flag, given[assumption.name], share=assumption.is_share, zero=assumption.name == "copies_out")
     prices = Prices(flags.price_core_hour, flags.price_gb_month, flags.price_gb_shuffle, flags.price_gb_egress, flags.months)
-    for name, value in asdict(prices).items():
-        _check("--months" if name == "months" else f"--price-{name.replace('_', '-')}", value, zero=True)
     stages = estimate(flags.pairs, given)
     if flags.json:
         rows = [{**asdict(stage), "money": stage.money(prices) if prices.any else None} for stage in stages]
@@ -74,12 +67,6 @@ def _bytes(value: float) -> str:
     return f"{_number(value / 1000**power)} {_UNITS[power]}"
 
 
-def _check(flag: str, value: float, *, share: bool = False, zero: bool = False) -> None:
-    if not (value > 0 or zero and value == 0) or math.isinf(value) or share and value > 1:
-        wanted = "above 0 and at most 1" if share else "at least 0" if zero else "above 0"
-        raise UserError(f"{flag} must be {wanted}, not {value:g}")
-
-
 def _parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="python -m pipelines.estimate",
@@ -89,19 +76,21 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    made.add_argument("--pairs", type=float, default=400e6, metavar="N", help="in the finished data set (default: 400000000, the paper's)")
-    made.add_argument("--cores", type=int, metavar="N", help="also say how long each stage takes on so many")
+    count = Bounded(float, 1)
+    made.add_argument("--pairs", type=count, default=400e6, metavar="N", help="in the finished data set (default: 400000000, the paper's)")
+    made.add_argument("--cores", type=POSITIVE, metavar="N", help="also say how long each stage takes on so many")
     made.add_argument("--json", action="store_true", help="print JSON, with all assumptions, in bytes and hours")
     add = made.add_argument_group("prices, in any currency (none by default: they differ by place and contract)").add_argument
-    add("--price-core-hour", type=float, default=0, metavar="X", help="one core for an hour")
-    add("--price-gb-month", type=float, default=0, metavar="X", help="a GB stored for a month")
-    add("--price-gb-shuffle", type=float, default=0, metavar="X", help="a GB spilled, kept while the stage runs")
-    add("--price-gb-egress", type=float, default=0, metavar="X", help="a GB that leaves the cloud")
-    add("--months", type=float, default=1, metavar="X", help="for which outputs are kept (default: 1)")
+    add("--price-core-hour", type=AMOUNT, default=0, metavar="X", help="one core for an hour")
+    add("--price-gb-month", type=AMOUNT, default=0, metavar="X", help="a GB stored for a month")
+    add("--price-gb-shuffle", type=AMOUNT, default=0, metavar="X", help="a GB spilled, kept while the stage runs")
+    add("--price-gb-egress", type=AMOUNT, default=0, metavar="X", help="a GB that leaves the cloud")
+    add("--months", type=AMOUNT, default=1, metavar="X", help="for which outputs are kept (default: 1)")
     add = made.add_argument_group("assumptions").add_argument
     for one in ASSUMPTIONS:
         source = one.source.replace("%", "%%")
-        add(one.flag, type=float, default=one.value, metavar="X", help=f"{one.unit} (default: {one.value:.10g}; {source})")
+        kind = SHARE if one.is_share else AMOUNT if one.name == "copies_out" else ABOVE_ZERO
+        add(one.flag, type=kind, default=one.value, metavar="X", help=f"{one.unit} (default: {one.value:.10g}; {source})")
     return made
 
 

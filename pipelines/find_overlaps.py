@@ -18,6 +18,7 @@ from pipelines.running import Running, parser, run
 from wit_builder import files
 from wit_builder.errors import UserError
 from wit_builder.evalsets import EvaluationSet, parse_set_flags
+from wit_builder.flags import POSITIVE, Bounded
 from wit_builder.outputs import Output, describe_inputs
 from wit_builder.shards import find_shards, read_stats
 
@@ -43,18 +44,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     embedder.add_argument("--clip", metavar="FILE", help="a checkpoint of trainer train in its place, as a baseline; give --loose with it")
     made.add_argument("--output", required=True, metavar="DIR")
     made.add_argument("--cache", metavar="DIR", help="embeddings and hits, kept from run to run (default: OUTPUT/cache)")
-    made.add_argument("--loose", type=float, metavar="X", help="keep hits from this cosine on (default: the detector's for so many)")
-    made.add_argument("--max-hits", type=int, default=100, metavar="N", help="hits kept of each evaluation image (default: 100)")
+    cosine = Bounded(float, above=-1, most=1)
+    made.add_argument("--loose", type=cosine, metavar="X", help="keep hits from this cosine on (default: the detector's for so many)")
+    made.add_argument("--max-hits", type=POSITIVE, default=100, metavar="N", help="hits kept of each evaluation image (default: 100)")
     made.add_argument("--views", default="all", help="of evaluation images: all, none, or some of flip,crop75,crop50,shrunk (default: all)")
     made.add_argument("--regions", action="store_true", help="embed parts of training images too: 10 vectors an image, not 1")
     made.add_argument("--index", default=FLAT, choices=(FLAT, IVF), help="exact, or cells for many evaluation images (default: flat)")
-    made.add_argument("--probes", type=int, default=32, metavar="N", help="cells an ivf search looks into (default: 32)")
+    made.add_argument("--probes", type=POSITIVE, default=32, metavar="N", help="cells an ivf search looks into (default: 32)")
     made.add_argument("--within", action="store_true", help="compare the evaluation images with all splits of their own sets too")
     running = Running(made, arguments)
     flags = running.flags
 
-    if flags.max_hits < 1 or flags.probes < 1:
-        raise UserError("--max-hits and --probes must be at least 1")
     sets = parse_set_flags(flags.eval)
     shards = find_shards(flags.shards)
     checkpoint, load = flags.detector, embedding.load

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 
 from pipelines.loopback import bind_loopback
 from wit_builder.errors import UserError, exit_with
+from wit_builder.flags import PORT
 
 
 def serve_jobs(port: int) -> None:
@@ -82,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("service", choices=("job-service", "worker-pool"))
-    made.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: a free one, printed)")
+    made.add_argument("--port", type=PORT, default=0, help="port on 127.0.0.1 (default: a free one, printed)")
     flags = made.parse_args(arguments)
     bind_loopback()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that workers and temporary folders go with us

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import atexit
 import logging
-import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from typing import NoReturn
 from pipelines.loopback import bind_loopback
 from wit_builder import files, remote
 from wit_builder.errors import exit_with
+from wit_builder.flags import WORKERS
 from wit_builder.parallel import available_cores, close_pool, start_pool
 
 # Flags whose paths workers open, and these stand in another folder than the submitter.
@@ -34,21 +34,8 @@ def parser(stage: str, description: str, example: str) -> argparse.ArgumentParse
         allow_abbrev=False,
     )
     made.set_defaults(stage=stage)
-    made.add_argument("--workers", type=int, metavar="N", help="local processes (default: all cores; a --runner decides for itself)")
+    made.add_argument("--workers", type=WORKERS, metavar="N", help="local processes (default: all cores; a --runner decides for itself)")
     return made
-
-
-def bounded(kind: type, least: float, most: float = math.inf) -> Callable[[str], float]:
-    """Reads numbers (`int` or `float`) from `least` to `most`, for argparse."""
-
-    def number(text: str) -> float:
-        value = kind(text)
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"must be at least {least:,g}" + (f", and at most {most:,g}" if most < math.inf else ""))
-        return value
-
-    number.__name__ = kind.__name__  # for argparse's own message
-    return number
 
 
 class Running:
@@ -69,8 +56,6 @@ class Running:
 
     def __init__(self, made: argparse.ArgumentParser, arguments: Sequence[str] | None, workers_import: str = "") -> None:
         self.flags, rest = made.parse_known_args(arguments)
-        if self.flags.workers is not None and self.flags.workers < 1:
-            made.error("--workers must be at least 1")
         chosen = _runner(rest)
         self.local = chosen in (None, "FnApiRunner")
         self.runner = "in this process (Beam's FnApiRunner)" if self.local else chosen

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from sample_world.world import SCALES, make_world
 from wit_builder.errors import exit_with
+from wit_builder.flags import SEED, WORKERS
 from wit_builder.parallel import available_cores
 
 
@@ -14,9 +15,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Make a world and say where it is."""
     parser = argparse.ArgumentParser(prog="python -m sample_world", description=__doc__.split(": ", 1)[1])
     parser.add_argument("--output", required=True, metavar="DIR", help="folder of the world")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="another seed makes another world (default: 0)")
+    parser.add_argument("--seed", type=SEED, default=0, metavar="N", help="another seed makes another world (default: 0)")
     parser.add_argument("--scale", choices=SCALES, default="demo", help="how large (default: demo)")
-    parser.add_argument("--workers", type=int, metavar="N", help="local processes (default: all cores)")
+    parser.add_argument("--workers", type=WORKERS, metavar="N", help="local processes (default: all cores)")
     flags = parser.parse_args(arguments)
     made = make_world(flags.output, flags.seed, flags.scale, flags.workers or available_cores())
     print(f"{flags.output}: " + ", ".join(f"{number:,} {name}" for name, number in made["counts"].items()))

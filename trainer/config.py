@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from trainer.sizes import LEARNING_RATES, ModelConfig, model_config
 from wit_builder import files
 from wit_builder.errors import UserError
+from wit_builder.flags import AMOUNT, BATCH, NOT_NEGATIVE, POSITIVE, SEED, SHARE, Bounded
 
 OBJECTIVES = ("clip", "convirt", "siglip", "bow-contrastive", "bow-prediction", "captioning")
 
 
-def _flag(default, help: str, choices: Sequence[str] = ()):
-    return field(default=default, metadata={"help": help, "choices": tuple(choices)})
+def _flag(default, help: str, choices: Sequence[str] = (), bounds: Bounded | None = None):
+    return field(default=default, metadata={"help": help, "choices": tuple(choices), "bounds": bounds})
 
 
 @dataclass(frozen=True)
@@ -29,44 +30,42 @@ class TrainConfig:
     exclude: str = _flag("", "Parquet file with a uid column; those samples are left out")
     model: str = _flag("RN50", "the paper's name of a model, tiny, or a JSON file of sizes")
     text: str = _flag("", "text encoder (default: the model's)", ("", "transformer", "cbow"))
-    image_size: int = _flag(0, "pixels a side (default: the model's)")
-    crop_area: float = _flag(1.0, "smallest share of the square's area that a random crop takes (the paper: 1; open_clip: 0.9)")
-    context: int = _flag(0, "tokens of the longest text, start and end included (default: the model's)")
+    image_size: int = _flag(0, "pixels a side (default: the model's)", bounds=Bounded(int, 0, 4096))
+    crop_area: float = _flag(1.0, "smallest share of the square's area that a crop takes (the paper: 1; open_clip: 0.9)", bounds=SHARE)
+    context: int = _flag(0, "tokens of the longest text, start and end included (default: the model's)", bounds=Bounded(int, 0, 4096))
     init_from: str = _flag("", "start from the weights in this file: ours, OpenAI's, open_clip's or Hugging Face's names")
     tokenizer: str = _flag("", "from trainer tokenizer, or OpenAI's merges (default: one is trained on the shards' texts)")
     objective: str = _flag("clip", "what is learned", OBJECTIVES)
-    epochs: float = _flag(32.0, "times that every sample is seen")
-    batch_size: int = _flag(32_768, "pairs in a batch, over all processes")
-    chunk_size: int = _flag(0, "pairs whose activations one process holds at once (default: its whole share of the batch)")
-    learning_rate: float = _flag(0.0, "peak (default: the paper's for the model)")
-    warm_up: int = _flag(2_000, "steps of linear warm-up; at most a tenth of all steps")
-    weight_decay: float = _flag(0.2, "on all weights but gains and biases")
-    beta2: float = _flag(0.0, "Adam's second decay (default: 0.999 for ResNets, 0.98 for ViTs)")
-    epsilon: float = _flag(0.0, "Adam's epsilon (default: 1e-8 for ResNets, 1e-6 for ViTs)")
-    clip_norm: float = _flag(0.0, "largest norm of the gradients (default: any)")
+    epochs: float = _flag(32.0, "times that every sample is seen", bounds=Bounded(float, above=0, most=1_000_000))
+    batch_size: int = _flag(32_768, "pairs in a batch, over all processes", bounds=BATCH)
+    chunk_size: int = _flag(0, "pairs whose activations one process holds at once (default: its share of the batch)", bounds=NOT_NEGATIVE)
+    learning_rate: float = _flag(0.0, "peak (default: the paper's for the model)", bounds=AMOUNT)
+    warm_up: int = _flag(2_000, "steps of linear warm-up; at most a tenth of all steps", bounds=NOT_NEGATIVE)
+    weight_decay: float = _flag(0.2, "on all weights but gains and biases", bounds=AMOUNT)
+    beta2: float = _flag(0.0, "Adam's second decay (default: 0.999 for ResNets, 0.98 for ViTs)", bounds=Bounded(float, 0, below=1))
+    epsilon: float = _flag(0.0, "Adam's epsilon (default: 1e-8 for ResNets, 1e-6 for ViTs)", bounds=AMOUNT)
+    clip_norm: float = _flag(0.0, "largest norm of the gradients (default: any)", bounds=AMOUNT)
     precision: str = _flag("auto", "of activations (auto: bf16 on GPUs and CPUs that compute in it)", ("auto", "fp32", "bf16", "fp16"))
     recompute: bool = _flag(False, "gradient checkpointing: less memory, about a third more computation")
     half_statistics: bool = _flag(False, "Adam's statistics in bfloat16, stochastically rounded")
     half_text: bool = _flag(False, "the text encoder's weights in bfloat16, stochastically rounded")
     compile: bool = _flag(False, "torch.compile the model")
-    seed: int = _flag(0, "of the weights, the order and the crops")
+    seed: int = _flag(0, "of the weights, the order and the crops", bounds=SEED)
     # What follows changes nothing about the result.
     device: str = _flag("auto", "cpu, cuda, cuda:N or auto")
-    workers: int = _flag(-1, "data processes for each training process (default: cores over processes, at most 8)")
-    log_every: int = _flag(10, "steps between two looks at the device's results; each step is logged all the same")
-    checkpoint_steps: int = _flag(1_000, "steps between checkpoints (0: never by steps)")
-    checkpoint_minutes: float = _flag(15.0, "minutes between checkpoints (0: never by time)")
-    keep: int = _flag(3, "checkpoints kept")
-    peak_flops: float = _flag(0.0, "FLOP/s of one device, for utilisation (default: known GPUs; a CPU is measured)")
+    workers: int = _flag(-1, "data processes a training process (default: cores over processes, at most 8)", bounds=Bounded(int, -1, 1024))
+    log_every: int = _flag(10, "steps between two looks at the device's results; each step is logged all the same", bounds=POSITIVE)
+    checkpoint_steps: int = _flag(1_000, "steps between checkpoints (0: never by steps)", bounds=NOT_NEGATIVE)
+    checkpoint_minutes: float = _flag(15.0, "minutes between checkpoints (0: never by time)", bounds=AMOUNT)
+    keep: int = _flag(3, "checkpoints kept", bounds=POSITIVE)
+    peak_flops: float = _flag(0.0, "FLOP/s of one device, for utilisation (default: known GPUs; a CPU is measured)", bounds=AMOUNT)
 
     def __post_init__(self) -> None:
-        positive = ("epochs", "batch_size", "log_every", "keep")
-        problems = [f"--{name.replace('_', '-')} must be above 0" for name in positive if getattr(self, name) <= 0]
-        not_negative = ("chunk_size", "learning_rate", "warm_up", "weight_decay", "clip_norm", "checkpoint_steps", "checkpoint_minutes")
-        problems += [f"--{name.replace('_', '-')} must not be below 0" for name in not_negative if getattr(self, name) < 0]
-        if not 0 < self.crop_area <= 1:
-            problems.append("--crop-area must be above 0 and at most 1")
+        problems = []
         for item in dataclasses.fields(self):
+            bounds = item.metadata["bounds"]
+            if bounds and (problem := bounds.problem(getattr(self, item.name))):
+                problems.append(f"--{item.name.replace('_', '-')} {problem}, not {getattr(self, item.name)}")
             choices = item.metadata["choices"]
             if choices and getattr(self, item.name) not in choices:
                 problems.append(f"--{item.name.replace('_', '-')} must be one of {', '.join(filter(None, choices))}")
@@ -108,6 +107,7 @@ class TrainConfig:
         if not isinstance(value, dict):
             raise UserError("a configuration is a JSON object", where=where)
         kinds = typing.get_type_hints(cls)
+        bounds_of = {item.name: item.metadata["bounds"] for item in dataclasses.fields(cls)}
         made = {}
         for name, given in value.items():
             kind = kinds.get(name)
@@ -120,6 +120,9 @@ class TrainConfig:
                 right = isinstance(given, (int, float) if kind is float else kind) and (kind is bool or not isinstance(given, bool))
             if not right:
                 raise UserError(f"{name} must be {getattr(kind, '__name__', kind)}, not {given!r}", where=where)
+            bounds = bounds_of[name]
+            if bounds and (problem := bounds.problem(given)):
+                raise UserError(f"{name} {problem}", where=where)
             made[name] = float(given) if kind is float else given
         return cls(**made)
 
@@ -136,7 +139,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         elif isinstance(kind, types.GenericAlias):
             options |= {"nargs": "+", "metavar": "PATTERN"}
         else:
-            options |= {"type": kind, "metavar": item.name.upper()}
+            options |= {"type": item.metadata["bounds"] or kind, "metavar": item.name.upper()}
             if item.metadata["choices"]:
                 options["choices"] = [choice for choice in item.metadata["choices"] if choice]
                 options.pop("metavar")

@@ -24,6 +24,7 @@ from wit_builder.errors import UserError
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"
+FEWEST_IDS = 515
 MERGES_OF_OPENAI = 49_152 - 256 - 2  # lines of its merges file that count
 
 # OpenAI's pattern: contractions, runs of letters, single digits, runs of anything else but white space.
@@ -178,8 +179,9 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
     Raises:
       UserError: where `vocabulary` has no room for the bytes, or there is no text.
     """
-    if vocabulary < 515:
-        raise UserError(f"a vocabulary of {vocabulary} has no room for merges", fix="at least 515: 512 for bytes, 2 for start and end")
+    if vocabulary < FEWEST_IDS:
+        fix = f"at least {FEWEST_IDS}: 512 for bytes, 2 for start and end"
+        raise UserError(f"a vocabulary of {vocabulary} has no room for merges", fix=fix)
     seen = 0
 
     def lines() -> Iterator[str]:

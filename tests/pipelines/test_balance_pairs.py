@@ -64,13 +64,12 @@ def test_selection_is_the_brute_force_one(world):
         ("--pairs", "none", "no such folder"),
         ("--queries", "none.parquet", "no such file"),
         ("--queries", "pairs/pairs-00000-of-00002.parquet", "no column query_id, query, tokens"),
-        ("--cap", "0", "the cap must be at least 1"),
     ],
 )
 def test_wrong_input_is_one_line_and_changes_nothing(world, tmp_path, capsys, flag, value, message):
     folder, _, _ = world
     flags = {"--pairs": folder / "pairs", "--queries": folder / "queries.parquet", "--output": tmp_path / "out"}
-    flags[flag] = value if flag == "--cap" else folder / value
+    flags[flag] = folder / value
     with pytest.raises(SystemExit) as ended:
         exit_with(lambda: balance_pairs.main([str(word) for pair in flags.items() for word in pair]))
     assert ended.value.code == 1
@@ -142,7 +141,6 @@ def test_tables_beside_pairs_and_a_run_that_goes_on(given, monkeypatch):
         (("--pairs", "pairs", "--english"), "flags of tables without a table"),
         (("--tables", "none/*.csv"), "no table there"),
         (("--tables", "given/a.csv"), "no column url .it has page, Image, alt"),
-        (("--tables", "given/a.csv", *GIVEN, "--english", "80"), "must be a share"),
         (("--tables", "given/a.csv", "--text-columns", "alt", "alt"), "a column is there twice"),
         (("--tables", "given/a.csv", "--column-names", "url", "caption"), "text is not one of them"),
     ],

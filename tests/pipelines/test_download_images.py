@@ -182,7 +182,7 @@ def test_numbers_out_of_bounds_are_refused(flag, value, said, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["--pairs", "p", "--output", "o", flag, value])
     assert ended.value.code == 2
-    assert f"argument {flag}: {said}\n" in capsys.readouterr().err
+    assert f"argument {flag}: {said}" in capsys.readouterr().err
 
 
 def test_what_must_come_before_arrow_and_beam_does():

@@ -10,6 +10,7 @@ from trainer.compare import compare
 from trainer.config import OBJECTIVES, add_flags, from_flags
 from wit_builder.errors import UserError
 from wit_builder.evalsets import parse_set_flags
+from wit_builder.flags import Bounded
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=["captioning", "bow-prediction", "bow-contrastive", "clip"])
     parser.add_argument("--eval", required=True, metavar="NAME=DIR", help="the evaluation set to classify")
     parser.add_argument("--template", default="a photo of a {}.", help="the prompt (default: a photo of a {}.)")
-    parser.add_argument("--points", type=int, default=8, help="evaluations of each run, evenly spaced (default: 8)")
+    parser.add_argument("--points", type=Bounded(int, 1, 1000), default=8, help="evaluations of each run, evenly spaced (default: 8)")
     flags = parser.parse_args(arguments)
     (opened,) = parse_set_flags([flags.eval])
     if len(opened.class_names) < 2:
@@ -32,8 +33,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if "{}" not in flags.template:
         raise UserError("a template has {} where the class goes", where="--template")
     config = from_flags(flags)
-    if flags.points < 1:
-        raise UserError("must be at least 1", where="--points")
     if not config.output or not config.shards:
         raise UserError("trainer compare-objectives needs --shards and --output")
     compare(dataclasses.replace(config, objective="clip"), flags.objectives, opened, flags.template, points=flags.points)

@@ -11,6 +11,7 @@ from trainer.load import load
 from trainer.model import build
 from trainer.sizes import model_config
 from wit_builder.errors import UserError
+from wit_builder.flags import SEED
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--checkpoint", metavar="FILE", help="of trainer train")
     parser.add_argument("--model", help="in place of a checkpoint: fresh weights of this model")
-    parser.add_argument("--seed", type=int, default=0, help="of fresh weights")
+    parser.add_argument("--seed", type=SEED, default=0, help="of fresh weights")
     parser.add_argument("--format", required=True, choices=FORMATS)
     parser.add_argument("--output", required=True, metavar="PATH", help="a folder for huggingface, else a file *.pt or *.safetensors")
     flags = parser.parse_args(arguments)

@@ -12,6 +12,7 @@ from trainer.search.queries import embed_queries, read_queries
 from trainer.search.results import ON_PAGE, QUERIES_ON_PAGE, page, read_pictures, rows_of, where
 from trainer.search.sources import find_parts
 from wit_builder import files
+from wit_builder.flags import POSITIVE, Bounded
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,9 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made.add_argument("--queries", default="", metavar="FILE", help="CSV or Parquet with text, image or both; or one text a line")
     made.add_argument("--combine", action="store_true", help="look for --text and --image together: the mean of the two")
     made.add_argument("--prefix", default="", metavar="TEXT", help="put before every text (the paper: 'a photo of ')")
-    made.add_argument("--top", type=shared.positive, default=20, metavar="K", help="results of each query (default: 20)")
+    made.add_argument("--top", type=POSITIVE, default=20, metavar="K", help="results of each query (default: 20)")
     made.add_argument("--frames", default=AUTO, choices=MODES, help="whether folders are videos (default: auto, by names)")
-    made.add_argument("--fps", type=shared.above_zero(below=10_000), default=0.0, metavar="X", help="frames a second: results say the time")
+    rate = Bounded(float, above=0, below=10_000)
+    made.add_argument("--fps", type=rate, default=0.0, metavar="X", help="frames a second: results say the time")
     made.add_argument("--one-per-video", action="store_true", help="only the best frame of each video")
     flags = made.parse_args(arguments)
 

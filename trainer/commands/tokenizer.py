@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from trainer.data import texts
 from trainer.index import build_index
-from trainer.tokenizer import load_tokenizer, train_tokenizer
+from trainer.tokenizer import FEWEST_IDS, load_tokenizer, train_tokenizer
 from wit_builder.errors import UserError
+from wit_builder.flags import POSITIVE, SEED, Bounded
 from wit_builder.parallel import available_cores
 
 
@@ -24,9 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--shards", nargs="+", metavar="PATTERN", help="folders or patterns of tar shards")
     parser.add_argument("--merges", metavar="FILE", help="in place of shards: a merges file, such as OpenAI's, or a tokenizer.json")
     parser.add_argument("--output", required=True, metavar="FILE", help="tokenizer.json to write")
-    parser.add_argument("--vocabulary", type=int, default=49_408, help="number of ids (default: 49,408)")
-    parser.add_argument("--texts", type=int, default=1_000_000, help="texts to learn from (default: 1,000,000)")
-    parser.add_argument("--seed", type=int, default=0, help="chooses the texts where there are more")
+    parser.add_argument("--vocabulary", type=Bounded(int, FEWEST_IDS, 1 << 20), default=49_408, help="number of ids (default: 49,408)")
+    parser.add_argument("--texts", type=POSITIVE, default=1_000_000, help="texts to learn from (default: 1,000,000)")
+    parser.add_argument("--seed", type=SEED, default=0, help="chooses the texts where there are more")
     flags = parser.parse_args(arguments)
     if bool(flags.shards) == bool(flags.merges):
         raise UserError("give either --shards or --merges")

@@ -22,6 +22,7 @@ from trainer.evaluate.scoring import Linear, score_chunks
 from wit_builder import files, tables
 from wit_builder.errors import UserError
 from wit_builder.evalsets import open_pictures
+from wit_builder.flags import SHARE
 from wit_builder.outputs import sha256_of
 from wit_builder.report import render
 from wit_builder.text import clean
@@ -119,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made.add_argument("--labels", required=True, metavar="FILE", help="lines LABEL or LABEL<tab>CATEGORY; or fairface, the paper's")
     made.add_argument("--group", action="append", required=True, metavar="COLUMN", help="column that groups the images; repeat")
     made.add_argument("--table", default="", metavar="FILE", help="CSV or Parquet with eval_key and the columns (default: KEY.json)")
-    made.add_argument("--threshold", type=float, action="append", default=[], metavar="P", help="give every label this probable; repeat")
+    made.add_argument("--threshold", type=SHARE, action="append", default=[], metavar="P", help="give every label this probable; repeat")
     made.add_argument("--add-class", action="append", default=[], metavar="LABEL", help="compare with this label on offer too; repeat")
     made.add_argument("--template", action="append", default=[], metavar="TEXT", help="with {} for the label (default: a photo of a {}.)")
     flags = made.parse_args(arguments)
@@ -129,9 +130,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for label in added:
         if label in labels:
             raise UserError(f"the label {label!r} is there already", where="--add-class")
-    for threshold in flags.threshold:
-        if not 0 < threshold <= 1:
-            raise UserError(f"{threshold} is no probability above 0", where="--threshold", fix="the paper uses 0.005 and 0.04")
     prompts.check_templates(flags.template, "label")
     opened = open_pictures(flags.images, "images")
     encoder = shared.encoder_of(flags)

@@ -18,6 +18,7 @@ from trainer.evaluate.zero_shot import zero_shot
 from wit_builder import files
 from wit_builder.errors import UserError
 from wit_builder.evalsets import EvaluationSet
+from wit_builder.flags import DRAWS, POSITIVE
 from wit_builder.progress import progress
 
 SHOTS = (1, 2, 4, 8, 16)
@@ -86,8 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shared.add_model_flags(made, given=True)
     shared.add_set_flag(made)
     add_prompt_flags(made)
-    made.add_argument("--shots", type=shared.positive, nargs="+", default=list(SHOTS), metavar="N", help="examples a class (1 2 4 8 16)")
-    made.add_argument("--seeds", type=shared.positive, default=3, metavar="N", help="draws of the examples, averaged (default: 3)")
+    made.add_argument("--shots", type=POSITIVE, nargs="+", default=list(SHOTS), metavar="N", help="examples a class (1 2 4 8 16)")
+    made.add_argument("--seeds", type=DRAWS, default=3, metavar="N", help="draws of the examples, averaged (default: 3)")
     flags = made.parse_args(arguments)
 
     sets, shots = shared.sets_of(flags), sorted(set(flags.shots))

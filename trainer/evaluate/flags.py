@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from trainer.evaluate.encoder import TYPES, Encoder, choose_device, load_encoder
 from trainer.evaluate.given_features import GivenFeatures
 from wit_builder.errors import UserError
 from wit_builder.evalsets import EvaluationSet, parse_set_flags
+from wit_builder.flags import BATCH, WORKERS
 from wit_builder.outputs import Output
 
 
@@ -48,10 +49,10 @@ def add_model_flags(
     made.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 … (default: a GPU where there is one)")
     made.add_argument("--precision", default="auto", choices=["auto", *TYPES], help="default: bfloat16 on a GPU, float32 on a CPU")
     if not embeds:
-        made.add_argument("--batch-size", type=positive, default=16, metavar="N", help="pictures made at a time (default: 16)")
+        made.add_argument("--batch-size", type=BATCH, default=16, metavar="N", help="pictures made at a time (default: 16)")
         return
-    made.add_argument("--batch-size", type=positive, default=64, metavar="N", help="images embedded at a time (default: 64)")
-    made.add_argument("--threads", type=positive, default=0, metavar="N", help="threads that decode pictures (default: all cores)")
+    made.add_argument("--batch-size", type=BATCH, default=64, metavar="N", help="images embedded at a time (default: 64)")
+    made.add_argument("--threads", type=WORKERS, default=0, metavar="N", help="threads that decode pictures (default: all cores)")
     made.add_argument("--cache", default=default_cache(), metavar="DIR", help="where features and classifiers are kept (%(default)s)")
 
 
@@ -67,26 +68,6 @@ def add_split_flag(made: argparse.ArgumentParser) -> None:
 
 def default_cache() -> str:
     return os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache"), "webimagetext")
-
-
-def positive(text: str) -> int:
-    """A whole number above zero, for argparse."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
-
-
-def above_zero(*, below: float) -> Callable[[str], float]:
-    """Reads numbers above zero and below a bound, for argparse."""
-
-    def number(text: str) -> float:
-        value = float(text)
-        if not 0 < value < below:
-            raise argparse.ArgumentTypeError(f"must be above 0, and below {below:,.0f}")
-        return value
-
-    return number
 
 
 def encoder_of(flags: argparse.Namespace, path: str = "") -> Encoder:

@@ -17,6 +17,7 @@ from trainer.evaluate.nearest import Nearest, rows_at_a_time
 from trainer.evaluate.page_parts import percent, with_interval
 from wit_builder import files, tables
 from wit_builder.errors import UserError
+from wit_builder.flags import POSITIVE, Bounded
 from wit_builder.hashing import hash64
 from wit_builder.outputs import sha256_of
 from wit_builder.progress import progress
@@ -147,8 +148,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made.add_argument("--images", required=True, nargs="+", metavar="PATH", help="what is to be placed: likewise")
     made.add_argument("--table", default="", metavar="FILE", help="their true places: likewise")
     made.add_argument("--index", default="", metavar="DIR", help="where embeddings are kept, as of trainer search (default: in the cache)")
-    made.add_argument("--neighbours", type=shared.positive, default=1, metavar="K", help="take the densest of K neighbours (default: 1)")
-    kilometres = shared.above_zero(below=1e5)
+    made.add_argument("--neighbours", type=POSITIVE, default=1, metavar="K", help="take the densest of K neighbours (default: 1)")
+    kilometres = Bounded(float, above=0, below=100_000)
     made.add_argument("--bandwidth", type=kilometres, default=10.0, metavar="KM", help="of the density of neighbours (default: 10)")
     flags = made.parse_args(arguments)
 

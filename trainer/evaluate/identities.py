@@ -16,6 +16,7 @@ from trainer.evaluate.prompting import add_prompt_flags, prompting_of
 from trainer.evaluate.scoring import Linear, evaluate_single
 from wit_builder import files
 from wit_builder.errors import UserError
+from wit_builder.flags import DRAWS, POSITIVE
 from wit_builder.report import Section, render
 
 SIZES = (100, 1000, 2000)
@@ -80,8 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shared.add_model_flags(made)
     shared.add_set_flag(made)
     add_prompt_flags(made)
-    made.add_argument("--sizes", type=shared.positive, nargs="+", default=list(SIZES), metavar="N", help="names on offer (100 1000 2000)")
-    made.add_argument("--draws", type=shared.positive, default=1, metavar="N", help="draws of the names, averaged (default: 1)")
+    made.add_argument("--sizes", type=POSITIVE, nargs="+", default=list(SIZES), metavar="N", help="names on offer (100 1000 2000)")
+    made.add_argument("--draws", type=DRAWS, default=1, metavar="N", help="draws of the names, averaged (default: 1)")
     flags = made.parse_args(arguments)
 
     sets, sizes = shared.sets_of(flags), sorted(set(flags.sizes))

@@ -32,6 +32,7 @@ from trainer.evaluate.zero_shot import zero_shot
 from wit_builder import files
 from wit_builder.errors import UserError
 from wit_builder.evalsets import EvaluationSet, open_set
+from wit_builder.flags import DRAWS
 from wit_builder.outputs import sha256_of
 
 PARTS = ("linear-probe", "few-shot", "retrieval", "robustness", "adapting")
@@ -195,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made.add_argument("--reference", default="", metavar="SET", help="reference of the robustness table, beside sets of its classes")
     made.add_argument("--baseline", default="", metavar="CSV", help="baselines for effective robustness, as for trainer robustness")
     made.add_argument("--prefix", default="", metavar="TEXT", help="put before captions in retrieval (the paper: 'a photo of ')")
-    made.add_argument("--seeds", type=shared.positive, default=3, metavar="N", help="draws of few-shot examples (default: 3)")
+    made.add_argument("--seeds", type=DRAWS, default=3, metavar="N", help="draws of few-shot examples (default: 3)")
     made.add_argument("--without", nargs="+", default=[], choices=PARTS, metavar="PART", help=f"leave out some of {', '.join(PARTS)}")
     flags = made.parse_args(arguments)
 

@@ -14,6 +14,7 @@ from trainer.evaluate.thumbnails import thumbnails
 from wit_builder import files, tables
 from wit_builder.errors import UserError
 from wit_builder.evalsets import open_pictures
+from wit_builder.flags import POSITIVE
 from wit_builder.report import Section, render
 
 CHUNK = 65_536  # pictures compared at a time
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made.add_argument("--images", required=True, metavar="DIR", help="a folder of pictures, or an evaluation set")
     shared.add_split_flag(made)
     made.add_argument("--text", action="append", required=True, metavar="TEXT", help="what they should show; repeat for more rankings")
-    made.add_argument("--top", type=shared.positive, default=1000, metavar="N", help="pictures in a ranking (default: 1000)")
+    made.add_argument("--top", type=POSITIVE, default=1000, metavar="N", help="pictures in a ranking (default: 1000)")
     flags = made.parse_args(arguments)
 
     if not all(text.strip() for text in flags.text):

@@ -29,6 +29,7 @@ from trainer.evaluate.scoring import Linear
 from wit_builder import files
 from wit_builder.errors import UserError
 from wit_builder.evalsets import EvaluationSet
+from wit_builder.flags import DRAWS, POSITIVE
 from wit_builder.report import render
 
 
@@ -72,8 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made.add_argument("--map", action="append", default=[], metavar="SET=FILE", help="lines SHIFTED CLASS<tab>REFERENCE CLASS")
     made.add_argument("--baseline", default="", metavar="CSV", help="set,reference,shifted accuracies of standard models, or a line")
     made.add_argument("--adapt", action="store_true", help="also fit probes on the reference's train split, and measure them on all sets")
-    made.add_argument("--shots", type=shared.positive, nargs="+", default=list(adapting.SHOTS), metavar="N", help="for --adapt (1 2 … 128)")
-    made.add_argument("--seeds", type=shared.positive, default=3, metavar="N", help="for --adapt: draws of the examples (default: 3)")
+    made.add_argument("--shots", type=POSITIVE, nargs="+", default=list(adapting.SHOTS), metavar="N", help="for --adapt (1 2 … 128)")
+    made.add_argument("--seeds", type=DRAWS, default=3, metavar="N", help="for --adapt: draws of the examples (default: 3)")
     flags = made.parse_args(arguments)
 
     sets = {opened.name: opened for opened in shared.sets_of(flags)}

@@ -24,6 +24,7 @@ from trainer.evaluate.typographic_page import gallery, sections
 from wit_builder import files, tables
 from wit_builder.errors import UserError
 from wit_builder.evalsets import EvaluationSet, Example, Skipped
+from wit_builder.flags import NOT_NEGATIVE, SEED, SHARE
 from wit_builder.outputs import sha256_of
 from wit_builder.parallel import available_cores
 from wit_builder.progress import progress
@@ -127,14 +128,14 @@ def parser() -> Any:
     shared.add_set_flag(made)
     add_prompt_flags(made)
     shared.add_split_flag(made)
-    made.add_argument("--sizes", type=float, nargs="+", default=list(SIZES), metavar="X", help="of the font, by the side (0.08 0.16 0.24)")
+    made.add_argument("--sizes", type=SHARE, nargs="+", default=list(SIZES), metavar="X", help="of the font, by the side (0.08 0.16 0.24)")
     made.add_argument("--places", nargs="+", default=list(ON_PLACES), choices=list(PLACES), help="default: top middle bottom")
     made.add_argument("--box", action="store_true", help="black in a white box, like a label; default: white with a black rim")
     made.add_argument("--font", default="", metavar="FILE", help="TrueType or OpenType, for scripts beyond Pillow's own font")
     made.add_argument("--target", default="", metavar="CLASS", help="written on all pictures of others; default: by a hash")
     made.add_argument("--control", action="store_true", help="also write the same letters shuffled, which cover alike and say nothing")
-    made.add_argument("--images", type=int, default=0, metavar="N", help="of each set, chosen by a hash of the key (default: all)")
-    made.add_argument("--seed", type=int, default=0, help="of what is written, and on which images (default: 0)")
+    made.add_argument("--images", type=NOT_NEGATIVE, default=0, metavar="N", help="of each set, chosen by a hash of the key (default: all)")
+    made.add_argument("--seed", type=SEED, default=0, help="of what is written, and on which images (default: 0)")
     return made
 
 
@@ -153,10 +154,6 @@ def target_of(name: str, opened: EvaluationSet) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     flags = parser().parse_args(arguments)
     sizes, places = list(dict.fromkeys(flags.sizes)), list(dict.fromkeys(flags.places))
-    if not all(0 < size <= 1 for size in sizes):
-        raise UserError(f"font heights {sizes} are not within 0…1", where="--sizes", fix="shares of the picture's side, such as 0.1 0.2")
-    if flags.images < 0:
-        raise UserError("no negative number of images", where="--images")
     font_of(flags.font, 20)
     sets = shared.sets_of(flags)
     prompting = prompting_of(flags, sets)

@@ -26,6 +26,7 @@ from trainer.redirect import RedirectedReLU
 from wit_builder import files
 from wit_builder.errors import UserError
 from wit_builder.evalsets import open_pictures
+from wit_builder.flags import DRAWS, SEED, Bounded
 from wit_builder.hashing import hash64
 from wit_builder.outputs import Output
 from wit_builder.report import Section, render
@@ -164,15 +165,6 @@ def work(output: Output, encoder: Encoder, targets: Sequence[Target], flags: Any
     return made
 
 
-def check(flags: Any, side: int) -> None:
-    """Raises UserError where a number makes no sense."""
-    for name, low, high in (("jitter", 0, 0.5), ("rotate", 0, 180), ("scale", 0, 1), ("rate", 1e-6, 100)):
-        if not low <= getattr(flags, name) <= high:
-            raise UserError(f"{getattr(flags, name)} is not within {low:g}…{high:g}", where=f"--{name}")
-    if not SIDES[0] <= side <= SIDES[1]:
-        raise UserError(f"{side} is not within {SIDES[0]}…{SIDES[1]} pixels", where="--size")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     made = shared.command_parser(
         "visualize",
@@ -189,17 +181,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made.add_argument("--text", action="append", default=[], metavar="TEXT", help="the logit of a text; repeat for more pictures")
     made.add_argument("--against", action="append", default=[], metavar="TEXT", help="its mean logit is subtracted from each text's")
     made.add_argument("--minimise", action="store_true", help="what the model likes least, instead of most")
-    made.add_argument("--copies", type=shared.positive, default=1, metavar="N", help="pictures of each, from different starts (default: 1)")
-    made.add_argument("--steps", type=shared.positive, default=512, metavar="N", help="of Adam (default: 512)")
-    made.add_argument("--rate", type=float, default=0.05, metavar="X", help="its learning rate (default: 0.05)")
-    made.add_argument("--size", type=shared.positive, default=0, metavar="PIXELS", help="side of the pictures (default: the model's)")
+    made.add_argument("--copies", type=DRAWS, default=1, metavar="N", help="pictures of each, from different starts (default: 1)")
+    made.add_argument("--steps", type=Bounded(int, 1, 1_000_000), default=512, metavar="N", help="of Adam (default: 512)")
+    made.add_argument("--rate", type=Bounded(float, 1e-6, 100), default=0.05, metavar="X", help="its learning rate (default: 0.05)")
+    made.add_argument("--size", type=Bounded(int, *SIDES), default=0, metavar="PIXELS", help="side of the pictures (default: the model's)")
     made.add_argument("--parametrisation", default="fourier", choices=list(PARAMETRISATIONS), help="default: fourier, colours decorrelated")
-    made.add_argument("--jitter", type=float, default=1 / 16, metavar="SHARE", help="largest shift at a step, of the side (default: 1/16)")
-    made.add_argument("--rotate", type=float, default=10.0, metavar="DEGREES", help="largest angle at a step (default: 10)")
-    made.add_argument("--scale", type=float, default=0.1, metavar="SHARE", help="largest change of size at a step (default: 0.1)")
+    made.add_argument(
+        "--jitter", type=Bounded(float, 0, 0.5), default=1 / 16, metavar="SHARE", help="shift at a step, of the side (default: 1/16)"
+    )
+    made.add_argument(
+        "--rotate", type=Bounded(float, 0, 180), default=10.0, metavar="DEGREES", help="largest angle at a step (default: 10)"
+    )
+    made.add_argument(
+        "--scale", type=Bounded(float, 0, 1), default=0.1, metavar="SHARE", help="largest change of size at a step (default: 0.1)"
+    )
     made.add_argument("--images", default="", metavar="DIR", help="also the pictures of a folder or evaluation set that excite each most")
     shared.add_split_flag(made)
-    made.add_argument("--seed", type=int, default=0, help="default: 0")
+    made.add_argument("--seed", type=SEED, default=0, help="default: 0")
     flags = made.parse_args(arguments)
 
     if not flags.list and not flags.output:
@@ -212,7 +210,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     targets = targets_of(flags, encoder)
     side = flags.size or encoder.image_size
-    check(flags, side)
     parameters = {
         "targets": [target.title for target in targets],
         **{name: getattr(flags, name) for name in (

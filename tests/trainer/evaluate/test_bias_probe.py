@@ -97,7 +97,6 @@ def test_groups_from_a_table(vit, people, run, suffix):
     [
         (["--group", "race"], "KEY.json files: no column 'race' .they hold age"),
         (["--group", "age", "--add-class", "ape"], "the label 'ape' is there already"),
-        (["--group", "age", "--threshold", "1.5"], "1.5 is no probability"),
         (["--group", "age", "--template", "a"], r"'a' has no \{\} for the label"),
         (["--group", "age", "--table", "PEOPLE/other.csv"], "no eval_key of the table is in the set"),
         (["--group", "age", "--table", "PEOPLE/labels.tsv"], "no column eval_key"),

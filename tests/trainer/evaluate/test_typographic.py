@@ -160,10 +160,7 @@ def test_one_class_on_some_images(vit, colours, run):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--sizes", "0"], "not within 0…1"),
-        (["--sizes", "nan"], "not within 0…1"),
         (["--target", "purple"], "no one class 'purple' in s"),
-        (["--images", "-1"], "no negative number"),
         (["--font", "{}/classnames.txt"], "no font"),
     ],
 )
