@@ -141,12 +141,14 @@ def _train(config: TrainConfig, ranks: processes.Ranks, resume: str, dry_run: bo
         say(f"resumed after step {first_step} from {last_good}")
         if metadata["ranks"] != ranks.count:
             say(f"{metadata['ranks']} processes before, {ranks.count} now: the same batches follow, but sums round in another order")
+        if metadata.get("samples", len(index)) != len(index):
+            say(f"{metadata['samples']:,} samples before, {len(index):,} now: they come in another order from here on, some of them again")
 
     def state() -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         weights = {MODEL_PREFIX + name: tensor for name, tensor in model.state_dict().items()}
         rest = {"optimiser": optimiser.state_dict(), "scaler": scaler.state_dict(), "random": random_state(device)}
         tensors, form = flatten(rest, "state")
-        about = {"config": config.to_json(), "ranks": ranks.count, "step": step + 1, "state": form}
+        about = {"config": config.to_json(), "ranks": ranks.count, "samples": len(index), "step": step + 1, "state": form}
         return weights | tensors, describe(model, tokenizer, config.objective) | about
 
     chunks = Chunks(index, plan, tokenizer, sizes.image_size, sizes.context, config.seed, config.crop_area)

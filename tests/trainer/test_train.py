@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -111,6 +112,19 @@ def test_killed_and_resumed_equals_undisturbed_bit_for_bit(plain, shards, small_
     ours, theirs = (checkpoint.load(str(folder / "checkpoints" / "step-000000011.safetensors"))[0] for folder in (output, plain))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_going_on_with_other_shards_says_what_it_costs(shards, small_model, tmp_path, capfd):
+    own = tmp_path / "shards"
+    shutil.copytree(shards, own)
+    settings = config(own, small_model, tmp_path / "run", epochs=1.0)
+    train(settings)
+    (tmp_path / "run" / "checkpoints" / "step-000000006.safetensors").unlink()
+    for path in own.glob("00002*"):
+        path.unlink()
+    capfd.readouterr()
+    train(settings, resume="auto")
+    assert "103 samples before, 75 now: they come in another order from here on" in capfd.readouterr().err
 
 
 def free_port():
