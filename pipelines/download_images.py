@@ -39,13 +39,16 @@ def _parser():
     example = "python -m pipelines.download_images --pairs balanced --output shards --contact you@example.org"
     made = parser("download_images", __doc__.split("\n")[0], example)
     add = made.add_argument
-    add("--pairs", required=True, metavar="DIR", help="output of balance_pairs, or Parquet files with url and text columns")
+    add("--pairs", required=True, metavar="DIR", help="output of balance_pairs, or a folder or pattern of Parquet, CSV or TSV files")
+    add("--url-column", default="", metavar="NAME", help="of such files (default: url, else URL)")
+    add("--text-column", default="", metavar="NAME", help="default: text, else caption, else TEXT")
+    add("--column-names", nargs="+", default=[], metavar="NAME", help="of all columns, for CSV and TSV files without a line of names")
     add("--output", required=True, metavar="DIR", help="folder for the shards; with a grown pool, only new pairs are added")
 
     def number(name, default, unit, meaning, least, most=LARGEST):
         """A flag for a number within bounds, its default shown."""
         kind = Bounded(type(default), least, most)
-        add(name, type=kind, default=default, metavar=unit, help=f"{meaning} (default: {default:g})")
+        add(name, type=kind, default=default, metavar=unit, help=f"{meaning} (default: {default:,})")
 
     rules, default = images.ImageRules(), FetchSettings()
     add = made.add_argument_group("what is stored").add_argument

@@ -11,8 +11,9 @@ from pipelines.running import Running
 from wit_builder import files
 from wit_builder.download import report
 from wit_builder.download.live import live_line, tell_total
-from wit_builder.download.plan import find_pairs, is_damaged, make_plan
+from wit_builder.download.plan import is_damaged, make_plan
 from wit_builder.download.planned import Folders
+from wit_builder.download.pool import PairColumns, find_pairs
 from wit_builder.download.settings import FetchSettings
 from wit_builder.download.summary import top_hosts
 from wit_builder.download.transforms import DownloadImages
@@ -32,15 +33,16 @@ def run_stage(running: Running, parameters: dict, settings: FetchSettings, rules
       settings, rules: see their classes.
     """
     flags = running.flags
-    pairs = find_pairs(flags.pairs)
-    inputs = [{**described, "sha256": sha256_of(path)} for described, path in zip(describe_inputs(pairs), pairs)]
+    columns = PairColumns(flags.url_column, flags.text_column, tuple(flags.column_names))
+    pairs = find_pairs(flags.pairs, columns)
+    inputs = [{**described, "sha256": sha256_of(path), **columns.chosen()} for described, path in zip(describe_inputs(pairs), pairs)]
     output = Output(flags.output, "download_images", parameters, inputs)
     is_whole = not output.begin(running.record(), may_grow=True)
     if is_whole and not flags.retry_failed and not is_damaged(output.path, files.read_json(output.file(MANIFEST))["counts"]["shards"]):
         print(f"{output.path} is whole already", file=sys.stderr)
     else:
         with live_line() as live_folder:
-            plan = partial(_plan, pairs=pairs, output=output, flags=flags, live_folder=live_folder)
+            plan = partial(_plan, pairs=pairs, columns=columns, output=output, flags=flags, live_folder=live_folder)
             work = DownloadShards(_folders(output, flags), settings, rules, flags.decode_threads, live_folder)
             with running.pipeline() as pipeline:
                 start = pipeline | beam.Create([None])
@@ -55,8 +57,8 @@ def _folders(output: Output, flags) -> Folders:
     return Folders(output.path, output.work, flags.retry_failed)
 
 
-def _plan(_, *, pairs, output, flags, live_folder):
-    plan = make_plan(pairs, output.inputs, _folders(output, flags), flags.pairs_per_shard)
+def _plan(_, *, pairs, columns, output, flags, live_folder):
+    plan = make_plan(pairs, output.inputs, _folders(output, flags), flags.pairs_per_shard, columns)
     files.remove(output.file(MANIFEST))  # what is there is not whole any longer
     tell_total(live_folder, plan.pairs)
     return plan

@@ -19,23 +19,13 @@ import pyarrow.parquet as pq
 
 from wit_builder import files, tables
 from wit_builder.download.planned import Folders, Planned
+from wit_builder.download.pool import PLANNED, PairColumns, count_rows, read_pairs
 from wit_builder.download.retry import move_into_place
 from wit_builder.errors import UserError
-from wit_builder.hashing import pair_uid
 from wit_builder.shards import ShardPaths, is_whole, shard_paths
-from wit_builder.text import clean
 
 PLAN = "plan.json"
 
-PLANNED = pa.schema([
-    ("uid", pa.string()),
-    ("url", pa.string()),
-    ("text", pa.string()),
-    ("query_ids", pa.list_(pa.int32())),
-])
-
-_URL_COLUMNS = ("url", "URL")
-_TEXT_COLUMNS = ("text", "caption", "TEXT")
 _PARTITION_ROWS = 1_000_000
 _MOST_PARTITIONS = 256
 
@@ -56,50 +46,6 @@ class Plan:
     def pairs(self) -> int:
         """Pairs of all shards."""
         return self.counts["pairs_planned"] + self.counts["pairs_in_shards"]
-
-
-def find_pairs(path: str) -> list[str]:
-    """Parquet files of pairs: of a finished folder of balance_pairs or extract_pairs, or those that a path or pattern names.
-
-    Raises:
-      UserError: where there are none, or one is broken or lacks a column.
-    """
-    if files.is_folder(path):
-        name = "pairs" if files.match(files.join(path, "pairs-*-of-*.parquet")) else "balanced-pairs"
-        found = tables.find(path, name)
-    else:
-        found = files.match_all([path], what="Parquet file with url and text columns, or folder of balance_pairs,")
-    for file in found:
-        schema = tables.read_schema(file)
-        _column(schema, _URL_COLUMNS, file)
-        _column(schema, _TEXT_COLUMNS, file)
-    return found
-
-
-def _column(schema: pa.Schema, names: Sequence[str], path: str) -> str:
-    for name in names:
-        if name in schema.names:
-            return name
-    raise UserError(f"no column {' or '.join(names)} (it has {', '.join(schema.names)})", where=path, fix="give balance_pairs' output")
-
-
-def _read(path: str) -> Iterator[tuple[pa.Table, int]]:
-    """Pairs of one file in batches with `PLANNED`'s columns, and how many rows had no URL."""
-    schema = tables.read_schema(path)
-    columns = [_column(schema, _URL_COLUMNS, path), _column(schema, _TEXT_COLUMNS, path)]
-    columns += [name for name in ("uid", "query_ids") if name in schema.names]
-    for batch in tables.read_batches(path, columns):
-        table = pa.Table.from_batches([batch])
-        whole = table.filter(pc.is_valid(table[columns[0]]))
-        urls, texts = whole[columns[0]], pc.fill_null(whole[columns[1]], "")
-        if "uid" not in schema.names:
-            urls = [clean(url) for url in urls.to_pylist()]
-            texts = [clean(text) for text in texts.to_pylist()]
-            uids = [pair_uid(url, text) for url, text in zip(urls, texts)]
-        else:
-            uids = whole["uid"]
-        query_ids = whole["query_ids"] if "query_ids" in schema.names else [[]] * len(whole)
-        yield pa.table([uids, urls, texts, query_ids], schema=PLANNED), len(table) - len(whole)
 
 
 def _partition(uids: Sequence[str], partitions: int) -> list[int]:
@@ -152,14 +98,17 @@ def _numbers(folder: str) -> list[int]:
     return sorted(found)
 
 
-def make_plan(pairs: Sequence[str], inputs: Any, folders: Folders, pairs_per_shard: int) -> Plan:
+def make_plan(
+    pairs: Sequence[str], inputs: Any, folders: Folders, pairs_per_shard: int, columns: PairColumns = PairColumns()
+) -> Plan:
     """Spread the pairs over shards, write each shard's list into the work folder, and note the generation in `plan.json`.
 
     Args:
-      pairs: Parquet files.
+      pairs: files of `pool.find_pairs`.
       inputs: what tells this pool from others; a JSON value.
       folders: of the output.
       pairs_per_shard: at most.
+      columns: which hold URL and text.
 
     Raises:
       UserError: where the files lack columns, or the folder holds shards of another pool altogether.
@@ -171,14 +120,14 @@ def make_plan(pairs: Sequence[str], inputs: Any, folders: Folders, pairs_per_sha
     if generations and generations[-1]["inputs"] == inputs:
         latest = generations[-1]
         before = _shards_before(folder, latest["first_shard"])
-        plan = _spread(pairs, before, latest["first_shard"], work, pairs_per_shard)
+        plan = _spread(pairs, columns, before, latest["first_shard"], work, pairs_per_shard)
         if all(latest[name] == number for name, number in plan.counts.items()):
             return plan
         # A shard of an earlier generation is gone: what it held is unseen again, and goes into new shards.
     before = _shards_before(folder, None)
     ends = [generation["first_shard"] + generation["shards"] for generation in generations]
     first = max([*ends, *(number + 1 for number in _numbers(folder))], default=0)
-    plan = _spread(pairs, before, first, work, pairs_per_shard)
+    plan = _spread(pairs, columns, before, first, work, pairs_per_shard)
     generations.append({"first_shard": first, "shards": len(plan.shards) - len(before), "inputs": inputs, **plan.counts})
     files.write_json(note, {"generations": generations})
     return plan
@@ -190,14 +139,16 @@ def is_damaged(folder: str, shards: int) -> bool:
     return len(numbers) != shards or not all(is_whole(shard_paths(folder, number), check_hashes=False) for number in numbers)
 
 
-def _spread(pairs: Sequence[str], before: Sequence[ShardPaths], first: int, work: str, pairs_per_shard: int) -> Plan:
+def _spread(
+    pairs: Sequence[str], columns: PairColumns, before: Sequence[ShardPaths], first: int, work: str, pairs_per_shard: int
+) -> Plan:
     names = ("pairs_read", "pairs_without_url", "pairs_repeated", "pairs_seen_before", "pairs_planned", "pairs_in_shards")
     counts = dict.fromkeys(names, 0)
-    partitions = min(_MOST_PARTITIONS, max(1, math.ceil(sum(map(tables.count_rows, pairs)) / _PARTITION_ROWS)))
+    partitions = min(_MOST_PARTITIONS, max(1, math.ceil(sum(map(count_rows, pairs)) / _PARTITION_ROWS)))
 
     def rows() -> Iterator[pa.Table]:
         for path in pairs:
-            for table, without in _read(path):
+            for table, without in read_pairs(path, columns):
                 counts["pairs_read"] += len(table) + without
                 counts["pairs_without_url"] += without
                 yield table

@@ -92,13 +92,18 @@ def plan(paths: Sequence[tuple[str, str]], columns: Columns) -> tuple[list[Table
             tasks += [TableTask(len(tasks) + at, path, name, groups) for at, groups in enumerate(_groups(path))]
         else:
             if not columns.names:
-                _check(columns, _first_line(path), path)
+                _check(columns, first_line(path), path)
             rows += files.size(path) * (6 if found[2] else 1) // BYTES_A_ROW
             tasks.append(TableTask(len(tasks), path, name))
     return tasks, rows
 
 
-def _first_line(path: str) -> list[str]:
+def first_line(path: str) -> list[str]:
+    """Names of the columns of a CSV or TSV file that has a line of them.
+
+    Raises:
+      UserError: where the file cannot be read.
+    """
     try:
         with _open_text(path) as stream:
             return next(_lines_as_rows(stream, path), None) or []

@@ -3,8 +3,9 @@ import pyarrow.parquet as pq
 
 from wit_builder import tables
 from wit_builder.download import plan as planning
-from wit_builder.download.plan import find_pairs, make_plan
+from wit_builder.download.plan import make_plan
 from wit_builder.download.planned import Folders
+from wit_builder.download.pool import find_pairs
 from wit_builder.hashing import pair_uid
 from wit_builder.records import BALANCED_PAIRS
 

@@ -1,0 +1,76 @@
+import gzip
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from wit_builder.download.pool import PairColumns, find_pairs, read_pairs
+from wit_builder.errors import UserError
+from wit_builder.hashing import pair_uid
+
+ROWS = [("http://a.example/1", "a dog"), ("http://a.example/2", "a cat")]
+
+
+def read(path, columns=PairColumns()):
+    rows, without = [], 0
+    for file in find_pairs(str(path), columns):
+        for table, missing in read_pairs(file, columns):
+            rows += table.to_pylist()
+            without += missing
+    return [(row["uid"], row["url"], row["text"]) for row in rows], without
+
+
+def named(rows):
+    return [(pair_uid(*row), *row) for row in rows]
+
+
+@pytest.mark.parametrize("uids", [["x-1", "x-2"], [0, 1], ["0" * 32, None], ["0" * 32, "F" * 32]])
+def test_names_that_are_no_uids_of_ours_are_not_taken_over(tmp_path, uids):
+    pq.write_table(pa.table({"url": [url for url, _ in ROWS], "text": [text for _, text in ROWS], "uid": uids}), tmp_path / "some.parquet")
+    assert read(tmp_path / "some.parquet") == (named(ROWS), 0)
+
+
+def test_uids_of_32_hex_digits_are_kept(tmp_path):
+    uids = ["0" * 32, "f" * 32]
+    pq.write_table(pa.table({"url": [url for url, _ in ROWS], "text": [text for _, text in ROWS], "uid": uids}), tmp_path / "some.parquet")
+    assert [uid for uid, _, _ in read(tmp_path / "some.parquet")[0]] == uids
+
+
+def test_a_folder_that_no_stage_wrote_gives_all_its_tables(tmp_path):
+    for number, (url, text) in enumerate(ROWS):
+        pq.write_table(pa.table({"URL": [url], "TEXT": [text], "similarity": [0.3]}), tmp_path / f"part-{number}.parquet")
+    (tmp_path / "README.md").write_text("url,text")
+    assert read(tmp_path) == (named(ROWS), 0)
+    (tmp_path / "run.json").write_text("{}")  # now it is a stage's, which was not finished
+    with pytest.raises(UserError, match="no manifest.json"):
+        find_pairs(str(tmp_path))
+
+
+def test_a_folder_without_tables_is_refused(tmp_path):
+    (tmp_path / "README.md").write_text("url,text")
+    with pytest.raises(UserError, match="no other tables"):
+        find_pairs(str(tmp_path))
+
+
+def test_columns_by_any_name(tmp_path):
+    pq.write_table(pa.table({"image_url": [ROWS[0][0]], "alt": [ROWS[0][1]], "text": ["not this"]}), tmp_path / "some.parquet")
+    with pytest.raises(UserError, match="no column url or URL .it has image_url, alt, text.*--url-column"):
+        find_pairs(str(tmp_path))
+    assert read(tmp_path, PairColumns("image_url", "alt")) == (named(ROWS[:1]), 0)
+
+
+def test_csv_and_tsv_with_and_without_a_line_of_names(tmp_path):
+    (tmp_path / "some.csv").write_text('caption,url\n"a, dog",http://a.example/1\nshort\n,http://a.example/2\n')
+    assert read(tmp_path / "some.csv") == (named([("http://a.example/1", "a, dog"), ("http://a.example/2", "")]), 1)
+    with gzip.open(tmp_path / "cc12m.tsv.gz", "wt") as stream:
+        stream.write("http://a.example/1\ta \"dog\n\tno address\n")
+    assert read(tmp_path / "cc12m.tsv.gz", PairColumns(names=("url", "caption"))) == (named([("http://a.example/1", 'a "dog')]), 1)
+
+
+def test_a_table_that_breaks_off_is_told(tmp_path):
+    with gzip.open(tmp_path / "some.csv.gz", "wt") as stream:
+        stream.write("url,text\n" + "".join(f"http://a.example/{n},text {n * 7919}\n" for n in range(5000)))
+    whole = (tmp_path / "some.csv.gz").read_bytes()
+    (tmp_path / "some.csv.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="breaks off"):
+        read(tmp_path / "some.csv.gz")
