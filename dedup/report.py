@@ -121,7 +121,7 @@ def _shown(name: str, value: Any) -> str:
 
 
 def _row(one: SetStatistics) -> list[Any]:
-    interval = "" if one.interval_low is None else f"{_percent(one.interval_low)} … {_percent(one.interval_high)}"
+    interval = "" if one.interval_low is None else f"{100 * one.interval_low:.1f}–{_percent(one.interval_high)}"
     power = "" if one.power is None else f"{one.power:.2f}" + (" underpowered" if one.underpowered else "")
     gain = "" if one.gain is None else f"{100 * one.gain:+.2f}"
     p_values = ["" if value is None else f"{value:.3g}" for value in (one.p_value, one.p_corrected)]
@@ -151,6 +151,7 @@ def _panels(figure, sets: Sequence[SetStatistics]) -> None:
         axes.axhline(0, color="#8a94a0", linewidth=0.8)
         axes.set_xlabel("contamination (% of examples)")
         axes.set_ylabel(label)
+        axes.margins(x=0.15)  # room for the names of the sets at the right
 
 
 def _histogram(figure, overlaps: Overlaps, dataset: str, threshold: float) -> None:

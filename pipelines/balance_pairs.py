@@ -16,7 +16,7 @@ from wit_builder.balance.parts import number_of_parts
 from wit_builder.balance.transforms import BalancePairs
 from wit_builder.errors import UserError
 from wit_builder.flags import POSITIVE, SEED, Bounded
-from wit_builder.outputs import Output, describe_inputs, sha256_of
+from wit_builder.outputs import MANIFEST, Output, describe_inputs, sha256_of
 from wit_builder.pairs.natural import ENGLISH
 from wit_builder.pairs.table_pairs import EACH, JOINED, TableRules
 from wit_builder.pairs.table_rows import Columns, plan
@@ -63,7 +63,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     with running.pipeline() as pipeline:
         _ = pipeline | BalancePairs(paths, flags.queries, output, parts, tables=tasks, rules=rules, processes=running.processes)
+    _tell(output)
     return 0
+
+
+def _tell(output: Output) -> None:
+    counts = files.read_json(output.file(MANIFEST))["counts"]
+    kept = f"{counts['balanced pairs']:,} of {counts['pairs']:,} pairs"
+    queries = f"{counts['queries that match']:,} of {counts['queries']:,} queries match, {counts['queries over the cap']:,} over the cap"
+    print(f"{kept}; {queries}: {output.path}", file=sys.stderr)
 
 
 def add_table_flags(made: argparse.ArgumentParser) -> None:

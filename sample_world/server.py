@@ -1,7 +1,7 @@
 """Serves the made web on loopback: `python -m sample_world.server --site FOLDER`.
 
-It takes a free port from the system and says it on the first line of its output, and ends when its input is closed,
-so that it never outlives the one who started it.
+It says its port on the first line of its output, and ends when its input is closed, so that it never outlives the one who
+started it: in a terminal, by Ctrl-D or Ctrl-C.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from wit_builder import files
+from wit_builder.errors import UserError, exit_with
 
 ROUTES = "routes.json"
 _TYPES = {".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".gif": "image/gif", ".html": "text/html; charset=utf-8"}
@@ -39,10 +40,10 @@ def application(folder: str) -> web.Application:
     return made
 
 
-async def _serve(folder: str) -> None:
+async def _serve(folder: str, port: int) -> None:
     runner = web.AppRunner(application(folder), access_log=None)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, backlog=512)
+    site = web.TCPSite(runner, "127.0.0.1", port, backlog=512)
     await site.start()
     print(runner.addresses[0][1], flush=True)
     try:
@@ -55,11 +56,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until standard input is closed."""
     parser = argparse.ArgumentParser(prog="python -m sample_world.server", description=__doc__.split("\n")[0])
     parser.add_argument("--site", required=True, metavar="FOLDER", help="the folder `site` of a made world")
+    parser.add_argument("--port", type=int, default=0, metavar="N", help="on 127.0.0.1 (default: a free one)")
+    flags = parser.parse_args(arguments)
+    if not files.exists(os.path.join(flags.site, ROUTES)):
+        raise UserError(f"no {ROUTES} there", where=flags.site, fix="give the folder site of a world of python -m sample_world")
     try:
-        asyncio.run(_serve(parser.parse_args(arguments).site))
+        asyncio.run(_serve(flags.site, flags.port))
     except KeyboardInterrupt:
         pass
+    except (OSError, OverflowError) as error:
+        raise UserError(f"cannot listen: {error}", where=f"--port {flags.port}", fix="leave it out for a free one") from error
 
 
 if __name__ == "__main__":
-    main()
+    exit_with(main)

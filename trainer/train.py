@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from typing import Any
@@ -90,7 +89,8 @@ def _train(config: TrainConfig, ranks: processes.Ranks, resume: str, dry_run: bo
     plan = Plan(config.batch_size, min(config.chunk_size or share, share), round(config.epochs * len(index)), ranks.rank, ranks.count)
     for reason, number in index.drops.items():
         say(f"left out: {number:,} {reason}")
-    say(f"{len(index):,} samples in {len(index.tars):,} shards; {plan.steps:,} steps of {config.batch_size:,} pairs")
+    shards = f"{len(index.tars):,} shard{'' if len(index.tars) == 1 else 's'}"
+    say(f"{len(index):,} samples in {shards}; {plan.steps:,} steps of {config.batch_size:,} pairs")
 
     # Model.
     sizes = config.model_sizes(tokenizer.vocabulary)
@@ -216,7 +216,7 @@ def _train(config: TrainConfig, ranks: processes.Ranks, resume: str, dry_run: bo
         checkpoints.save(plan.steps, tensors, about)
         weights = {name: tensor for name, tensor in tensors.items() if name.startswith(MODEL_PREFIX)}
         save(files.join(config.output, MODEL_FILE), weights, {name: value for name, value in about.items() if name != "state"})
-        logs.write_report(config.output, f"{config.model}, {config.objective}")
+        logs.write_report(config.output, f"Training of {config.model} by {config.objective}")
         for reason, number in sorted(log.drops.items()):
             say(f"unreadable: {number:,} {reason}")
         say(f"trained: {files.join(config.output, MODEL_FILE)}")
@@ -238,7 +238,9 @@ def _claim(config: TrainConfig, checkpoints: Checkpoints, resume: str) -> None:
         raise UserError("this folder is not empty and holds no run", where=config.output, fix="give another --output, or empty it")
     files.make_folder(config.output)
     files.write_json(path, config.to_json())
-    logs.say("configuration: " + json.dumps(config.to_json()))
+    usual = TrainConfig().to_json()
+    chosen = {name: value for name, value in config.to_json().items() if value != usual[name] and name not in ("shards", "output")}
+    logs.say(f"settings: {', '.join(f'{name} {value}' for name, value in chosen.items()) or 'as in the paper'}; all are in {path}")
 
 
 def _tokenizer(config: TrainConfig, index: Index) -> Tokenizer:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from jinja2 import Environment
 
+_PERCENTAGE = re.compile(r"[-+−<>]?\d[\d,]*(\.\d+)? ?%")
 _PAGE = os.path.join(os.path.dirname(__file__), "report.html")
 
 
@@ -22,6 +24,16 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
     return "" if value is None else str(value)
+
+
+def _kind(cells: Sequence[Any]) -> str:
+    """How the page sets a column: `number`; `prose`, kept wide on a narrow screen; `words`, never broken inside; `any`, such as URLs."""
+    if cells and all(cell is None or isinstance(cell, (int, float)) or _PERCENTAGE.fullmatch(str(cell)) for cell in cells):
+        return "number"
+    texts = [_cell(cell) for cell in cells]
+    if any(len(text) > 60 for text in texts):
+        return "prose"
+    return "words" if all(len(word) <= 22 for text in texts for word in text.split()) else "any"
 
 
 @dataclass
@@ -52,9 +64,9 @@ class Section:
         self.bars.append({"caption": caption, "rows": rows})
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Add a table. Columns of numbers are set flush right."""
-        numeric = [i for i in range(len(columns)) if rows and all(isinstance(row[i], (int, float)) or row[i] is None for row in rows)]
-        self.tables.append({"columns": list(columns), "rows": [[_cell(cell) for cell in row] for row in rows], "numeric": numeric})
+        """Add a table. Columns of numbers and of percentages are set flush right."""
+        kinds = [_kind([row[i] for row in rows]) for i in range(len(columns))]
+        self.tables.append({"columns": list(columns), "rows": [[_cell(cell) for cell in row] for row in rows], "kinds": kinds})
 
     def image(self, data: bytes, caption: str, media_type: str = "image/jpeg") -> None:
         """Add a picture to the gallery, from bytes that we encoded ourselves."""

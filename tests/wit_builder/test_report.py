@@ -28,3 +28,13 @@ def test_a_long_page_begins_with_links_to_its_parts():
     assert page.count("<nav>") == 1 and all(f'<a href="#part{number}">Part &lt;{number}&gt;</a>' in page for number in range(1, 9))
     assert all(f'<a id="part{number}"></a><h2>Part &lt;{number}&gt;</h2>' in page for number in range(1, 9))
     assert "<nav>" not in render("Report", [Section("Alone")]).decode()
+
+
+def test_columns_are_set_by_what_they_hold():
+    section = Section("Drops")
+    section.table(
+        ["reason", "share", "meaning", "url"],
+        [["opt_out_x_robots_tag", "1.04%", "long " * 20, "http://a.example/" + "x" * 30], ["http_404", "<1%", None, ""]],
+    )
+    kinds = re.findall(r'<th class="(\w+)">', render("Report", [section]).decode())
+    assert kinds == ["words", "number", "prose", "any"]

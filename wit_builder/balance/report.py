@@ -11,6 +11,7 @@ from wit_builder.balance.passes import top_queries
 from wit_builder.report import Section, render
 
 _CURVE_POINTS = 800  # enough for the eye; half a million would make a heavy page
+_UNDER = 4  # width of the line that lies below, so that it is seen where both are one
 _SILENT_SHOWN = 20  # queries without a match that are named, of each source
 
 
@@ -37,11 +38,11 @@ def shares(matched: np.ndarray, selected: np.ndarray, cap: int) -> list[tuple[st
 def _draw_curve(figure: Any, matched: np.ndarray, selected: np.ndarray, cap: int) -> None:
     """Pairs of each query before and after, queries by falling count, on logarithmic axes."""
     axes = figure.subplots()
-    for counts, label in ((matched, "matched"), (selected, "selected")):
+    for counts, label, width in ((matched, "matched", _UNDER), (selected, "selected", 1.5)):
         ordered = np.sort(counts[counts > 0])[::-1]
         if len(ordered):
             ranks = np.unique(np.geomspace(1, len(ordered), _CURVE_POINTS).astype(np.int64))
-            axes.plot(ranks, ordered[ranks - 1], label=label)
+            axes.plot(ranks, ordered[ranks - 1], label=label, linewidth=width)
     axes.axhline(cap, color="grey", linestyle=":", label=f"cap of {cap:,}")
     axes.set(xscale="log", yscale="log", xlabel="queries, by falling number of pairs", ylabel="pairs of the query")
     axes.legend()
@@ -50,11 +51,11 @@ def _draw_curve(figure: Any, matched: np.ndarray, selected: np.ndarray, cap: int
 def _draw_cumulative(figure: Any, matched: np.ndarray, selected: np.ndarray) -> None:
     """Share of all matches that the first queries hold: MetaCLIP's figure (Xu et al., 2023) of head and tail."""
     axes = figure.subplots()
-    for counts, label in ((matched, "matched"), (selected, "selected")):
+    for counts, label, width in ((matched, "matched", _UNDER), (selected, "selected", 1.5)):
         rising = np.cumsum(np.sort(counts[counts > 0]))
         if len(rising):
             ranks = np.unique(np.geomspace(1, len(rising), _CURVE_POINTS).astype(np.int64))
-            axes.plot(ranks, rising[ranks - 1], label=label)
+            axes.plot(ranks, rising[ranks - 1], label=label, linewidth=width)
     axes.set(xscale="log", xlabel="queries, from tail to head", ylabel="pairs of all queries so far", ylim=(0, None))
     axes.legend()
 
