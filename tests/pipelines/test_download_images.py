@@ -157,7 +157,7 @@ def test_only_transient_failures_are_tried_again(site, tmp_path):
 
 def test_input_errors_are_told_in_one_line(site, tmp_path):
     _, pairs, flags = site
-    assert "nowhere: no Parquet file" in download("--pairs", tmp_path / "nowhere/", "--output", tmp_path / "out", *flags)
+    assert "nowhere: no table with url" in download("--pairs", tmp_path / "nowhere/", "--output", tmp_path / "out", *flags)
     write_pairs(tmp_path / "wrong.parquet", ["http://site.example/1.jpg"])
     pq.write_table(pa.table({"link": ["x"]}), tmp_path / "wrong.parquet")
     assert "no column url" in download("--pairs", tmp_path / "wrong.parquet", "--output", tmp_path / "out", *flags)
