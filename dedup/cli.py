@@ -59,7 +59,7 @@ def _add_train(commands) -> None:
     made.add_argument("--size", default="small", help="resnet50 (the paper's), small or tiny (default: small)")
     made.add_argument("--recipe", default="paper", help="augmentations and loss: paper or strong (default: paper)")
     length = made.add_mutually_exclusive_group()
-    length.add_argument("--steps", type=POSITIVE, metavar="N", help="steps of the optimiser; unlike minutes, they give the same detector again")
+    length.add_argument("--steps", type=POSITIVE, metavar="N", help="optimiser steps; unlike minutes, they give the same detector again")
     length.add_argument("--minutes", type=ABOVE_ZERO, metavar="M", help="time to train for (default: 40)")
     made.add_argument("--batch-size", type=BATCH, default=128, metavar="N", help="images in a step (default: 128; the paper's: 1712)")
     made.add_argument("--learning-rate", type=ABOVE_ZERO, default=2e-3, metavar="X", help="AdamW's, at its peak (default: 0.002)")
