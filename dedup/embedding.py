@@ -85,11 +85,17 @@ def load(path: str, device: str = "cpu") -> Embedder:
     tensors, metadata = checkpoint.load(path)
     if metadata.get("kind") != KIND:
         raise UserError("not a detector's checkpoint", where=path, fix="give detector.safetensors of python -m dedup train")
-    model = Detector(DetectorConfig.from_json(metadata["config"]))
+    try:
+        model = Detector(DetectorConfig.from_json(metadata["config"]))
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError, ZeroDivisionError) as error:  # written by hand
+        raise UserError(f"what it says of its sizes is broken: {error!r}", where=path, fix="use another copy") from error
     tensors = dict(tensors)
     found = [tensors.pop(WHITENING + name).numpy() for name in TENSORS if WHITENING + name in tensors]
     whitening = from_tensors(found, model.config.dimension, path) if found else None
-    model.load_state_dict(tensors)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise UserError(f"the weights do not fit the detector: {error}", where=path, fix="use another copy") from error
     model = model.eval().to(device, memory_format=torch.channels_last)
     return Embedder(model, metadata, sha256_of(path), torch.device(device), whitening)
 

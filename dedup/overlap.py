@@ -65,7 +65,7 @@ def read_overlaps(path: str) -> Overlaps:
     images = [tables.read_table(found) for found in tables.find(path, "evaluation")]
     hits = [tables.read_table(found) for found in tables.find(path, "overlaps")]
     order = [("dataset", "ascending"), ("eval_key", "ascending")]
-    manifest = files.read_json(files.join(path, "manifest.json"))
+    manifest = files.read_object(files.join(path, "manifest.json"))
     within = None
     if manifest["parameters"].get("within"):
         within = pa.concat_tables([tables.read_table(found) for found in tables.find(path, "within")])
@@ -73,14 +73,14 @@ def read_overlaps(path: str) -> Overlaps:
     return Overlaps(
         path,
         manifest,
-        files.read_json(files.join(path, "run.json")),
+        files.read_object(files.join(path, "run.json")),
         pa.concat_tables(images).sort_by(order),
         pa.concat_tables(hits).sort_by([*order, ("similarity", "descending"), ("uid", "ascending")]),
         within,
     )
 
 
-def read_predictions(paths: Sequence[str], dataset: str = "") -> pa.Table | None:
+def read_predictions(paths: Sequence[str], dataset: str = "") -> pa.Table:
     """Per-example correctness: files or folders of `trainer zero-shot`'s predictions, or any Parquet with example and correct.
 
     Args:
@@ -108,7 +108,9 @@ def read_predictions(paths: Sequence[str], dataset: str = "") -> pa.Table | None
             )
         columns = {name: table[name].cast(PREDICTIONS.field(name).type) for name in ("dataset", "eval_key", "correct")}
         found.append(pa.table(columns))
-    return pa.concat_tables(found) if found else None
+    if not found:
+        raise UserError("no Parquet file there", where=" ".join(paths), fix="give outputs of trainer zero-shot, or *.parquet")
+    return pa.concat_tables(found)
 
 
 def read_thresholds(path: str) -> dict[str, float]:

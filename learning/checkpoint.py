@@ -63,7 +63,7 @@ def load(path: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__") or {}
         ours = json.loads(header[_METADATA]) if _METADATA in header else None
         metadata = json.loads(ours[_METADATA]) if ours else {}
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"not a whole safetensors file: {error}", where=path, fix="give a file that was saved here, or *.safetensors"
         ) from error

@@ -23,7 +23,7 @@ from wit_builder.errors import UserError
 from wit_builder.parallel import run_tasks
 from wit_builder.progress import progress
 
-MADE = "world.json"
+MADE, TRUTH = "world.json", "truth.json"
 WORLD_VERSION = 2  # raise it when the same seed gives another world
 
 
@@ -48,7 +48,7 @@ def make_world(folder: str, seed: int, scale: str, processes: int) -> dict[str, 
     """Make the world, unless the folder holds it already; returns what `world.json` says.
 
     Raises:
-      UserError: where the folder holds a world from another seed or scale.
+      UserError: where the folder holds something else, or a world from another seed or scale.
     """
     path = os.path.join(folder, MADE)
     identity = {"seed": seed, "scale": scale, "world_version": WORLD_VERSION}
@@ -57,6 +57,8 @@ def make_world(folder: str, seed: int, scale: str, processes: int) -> dict[str, 
         if {name: found.get(name) for name in identity} != identity:
             raise UserError("this folder holds a world from another seed or scale", where=folder, fix="give another folder, or delete it")
         return found
+    if any(os.path.basename(name) != TRUTH for name in files.match(folder)):  # an unfinished world has no other file beside its folders
+        raise UserError("this folder holds something else", where=folder, fix="give another folder, or empty it")
     size = SCALES[scale]
     counts: dict[str, int] = {}
     pages = wiki.write_dump(os.path.join(folder, "wikipedia"), seed, size.words)
@@ -98,7 +100,7 @@ def _write_web(folder: str, seed: int, size: Scale, processes: int) -> dict[str,
         for example, transform in [picture.plant]
     ]
     kinds = {"transforms": list(evaluation.TRANSFORMS), "easy": list(evaluation.EASY)}
-    files.write_json(os.path.join(folder, "truth.json"), {**kinds, "plants": truth})
+    files.write_json(os.path.join(folder, TRUTH), {**kinds, "plants": truth})
     postings = [posting for page in pages for posting in page.postings]
     return {
         "pages": len(pages),

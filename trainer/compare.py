@@ -28,7 +28,7 @@ from wit_builder.errors import UserError
 from wit_builder.evalsets import EvaluationSet
 from wit_builder.report import Section, render
 
-RESULTS = "efficiency.json"
+RESULTS, PAGE = "efficiency.json", "report.html"
 CLASSIFIES = {
     "captioning": "mean log-probability of the prompt's tokens given the image",
     "bow-prediction": "mean log-probability of the prompt's words given the image",
@@ -99,7 +99,13 @@ def compare(config: TrainConfig, objectives: Sequence[str], opened: EvaluationSe
 
     Returns:
       By objective: `curve` of [pairs seen, accuracy]; and `baseline_accuracy`, the lowest of the final accuracies.
+
+    Raises:
+      UserError: where the output folder holds something else.
     """
+    strange = [path for path in files.match(config.output) if path.rsplit("/", 1)[-1] not in (RESULTS, PAGE)]
+    if files.is_folder(config.output) and strange:
+        raise UserError("this folder holds something else", where=config.output, fix="give another --output, or empty it")
     device = choose_device(config.device)
     pairs = config.epochs * len(build_index(config.shards, config.exclude))
     every = max(1, round(pairs / config.batch_size) // points)  # steps
@@ -120,7 +126,7 @@ def compare(config: TrainConfig, objectives: Sequence[str], opened: EvaluationSe
         result["pairs_needed"] = pairs_needed(result["curve"], accuracy)
     whole = {"set": opened.name, "classes": len(opened.class_names), "template": template, "accuracy": accuracy, "objectives": results}
     files.write_json(files.join(config.output, RESULTS), whole)
-    files.write_bytes(files.join(config.output, "report.html"), _report(whole))
+    files.write_bytes(files.join(config.output, PAGE), _report(whole))
     return whole
 
 

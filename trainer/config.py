@@ -150,7 +150,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def from_flags(flags: argparse.Namespace) -> TrainConfig:
     """The configuration of --config's file with the given flags over it."""
-    settings = TrainConfig.from_json(files.read_json(flags.config), flags.config).to_json() if flags.config else {}
+    settings = TrainConfig.from_json(files.read_object(flags.config), flags.config).to_json() if flags.config else {}
     names = {item.name for item in dataclasses.fields(TrainConfig)}
     settings |= {name: value for name, value in vars(flags).items() if name in names}
     return TrainConfig(**{name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()})

@@ -81,19 +81,19 @@ def load(path: str, device: torch.device | str = "cpu", *, predictive: bool = Fa
     tensors, metadata = checkpoint.load(path)
     if not metadata.get("model") or not metadata.get("tokenizer"):
         raise UserError("this checkpoint holds no CLIP model with its tokenizer", where=path, fix="give one that trainer train wrote")
-    objective = metadata.get("objective", "clip")
+    objective = str(metadata.get("objective", "clip"))
     if objective in PREDICTIVE and not predictive:
         raise UserError(f"trained for {objective}: it embeds no text", where=path, fix="trainer compare-objectives evaluates such models")
-    model = build_for(objective, ModelConfig.from_json(metadata["model"]), seed=0)
     weights = {name.removeprefix(MODEL_PREFIX): tensor for name, tensor in tensors.items() if name.startswith(MODEL_PREFIX)}
+    try:
+        saved = metadata["preprocessing"]
+        preprocessing = Preprocessing(saved["size"], tuple(saved["mean"]), tuple(saved["std"]))
+        tokenizer = Tokenizer.from_json(metadata["tokenizer"])
+        model = build_for(objective, ModelConfig.from_json(metadata["model"]), seed=0)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:  # written by hand
+        raise UserError(f"what it says of its model is broken: {error!r}", where=path, fix="use another copy") from error
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise UserError(f"the weights do not fit the model: {error}", where=path, fix="use another copy") from error
-    saved = metadata["preprocessing"]
-    return Loaded(
-        model=model.to(device).eval(),
-        tokenizer=Tokenizer.from_json(metadata["tokenizer"]),
-        preprocessing=Preprocessing(saved["size"], tuple(saved["mean"]), tuple(saved["std"])),
-        metadata=metadata,
-    )
+    return Loaded(model=model.to(device).eval(), tokenizer=tokenizer, preprocessing=preprocessing, metadata=metadata)

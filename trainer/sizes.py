@@ -70,14 +70,26 @@ class ModelConfig:
     @classmethod
     def from_json(cls, value: dict) -> ModelConfig:
         """Raises UserError where a name is unknown or one is missing."""
-        names = {field.name for field in dataclasses.fields(cls)}
-        unknown = sorted(set(value) - names)
+        kinds = {field.name: field.type for field in dataclasses.fields(cls)}
+        unknown = sorted(set(value) - set(kinds))
         if unknown:
-            raise UserError(f"unknown {', '.join(unknown)}", where="model", fix=f"it knows {', '.join(sorted(names))}")
+            raise UserError(f"unknown {', '.join(unknown)}", where="model", fix=f"it knows {', '.join(sorted(kinds))}")
+        wrong = [name for name, given in value.items() if not _is_size(given, kinds[name], least=0 if name == "patch" else 1)]
+        if wrong:
+            raise UserError(f"{', '.join(wrong)} cannot be that", where="model", fix="sizes are whole numbers from 1")
         try:
             return cls(**{**value, "image_layers": tuple(value["image_layers"])})
         except (TypeError, KeyError) as error:
             raise UserError(f"a model needs more than that: {error}", where="model") from error
+
+
+def _is_size(value: object, kind: str, least: int) -> bool:
+    """Whether a value of a file is of a field's kind and, where it is a size, such that a tensor could have it."""
+    if kind.startswith("tuple"):
+        return isinstance(value, (list, tuple)) and bool(value) and all(_is_size(one, "int", 1) for one in value)
+    if kind == "int":
+        return isinstance(value, int) and not isinstance(value, bool) and least <= value <= 1 << 22
+    return isinstance(value, bool if kind == "bool" else str)
 
 
 def _resnet(embed, size, layers, width, heads, text_width, text_heads):
@@ -116,5 +128,5 @@ def model_config(name: str) -> ModelConfig:
     if found:
         return found
     if name.endswith(".json"):
-        return ModelConfig.from_json(files.read_json(name))
+        return ModelConfig.from_json(files.read_object(name))
     raise UserError(f"no model named {name}", fix=f"one of {', '.join(MODELS)}, or a JSON file")

@@ -162,6 +162,8 @@ def load_tokenizer(path: str) -> Tokenizer:
         else:
             # The first line of a merges file says its version; OpenAI's holds more lines than it uses.
             pairs = [tuple(line.split()) for line in text.split("\n")[1 : MERGES_OF_OPENAI + 1] if line.strip()]
+            if not pairs:
+                raise ValueError("no merges in it")
         if not all(len(pair) == 2 and all(isinstance(part, str) for part in pair) for pair in pairs):
             raise ValueError("a merge is not a pair of symbols")
         tokenizer = Tokenizer(pairs)

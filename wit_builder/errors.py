@@ -31,6 +31,10 @@ _INTERRUPT = re.compile(r"^(?:RuntimeError: )?KeyboardInterrupt(?: \[while runni
 _NO_SPACE = re.compile(r"OSError: \[Errno 28\] ([^\n]*?)(?: \[while running .*)?$", re.MULTILINE)
 
 
+_OF_PATHS = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
+_OF_NAMES = (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)
+
+
 def user_message(error: BaseException) -> str | None:
     """The line to show for `error`, or None where it is a bug that deserves its traceback."""
     seen: set[int] = set()
@@ -41,7 +45,7 @@ def user_message(error: BaseException) -> str | None:
             return re.sub(r" \[while running .*$", "", str(current))
         if isinstance(current, OSError) and current.errno == errno.ENOSPC:
             return f"no space left on the device: {current.filename or 'an output file'} (free some space and run again)"
-        if isinstance(current, (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)):
+        if isinstance(current, _OF_PATHS) or isinstance(current, OSError) and current.errno in _OF_NAMES and current.filename:
             return f"{current.filename}: {(current.strerror or 'cannot be opened').lower()} (check the path)"
         if type(current).__name__ == "BeamIOError":  # by name: this module knows no Beam
             return " ".join(str(current).split()) + " (check the path, the credentials and the network)"

@@ -6,6 +6,7 @@ goes through Beam's FileSystems (`wit_builder.remote`).
 
 from __future__ import annotations
 
+import errno
 import glob
 import itertools
 import json
@@ -133,14 +134,38 @@ def read_json(path: str) -> Any:
     """
     try:
         return json.loads(read_bytes(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"not valid JSON: {error}", where=path, fix="delete it and make it again") from error
 
 
+def read_object(path: str) -> dict[str, Any]:
+    """A JSON file's object.
+
+    Raises:
+      UserError: where it is not JSON, or another kind of value.
+    """
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise UserError("not a JSON object", where=path, fix="delete it and make it again")
+    return found
+
+
 def make_folder(path: str) -> None:
-    """Make a folder and those above it; object stores have none."""
-    if not is_remote(path):
+    """Make a folder and those above it; object stores have none.
+
+    Raises:
+      UserError: where there can be none.
+    """
+    if is_remote(path):
+        return
+    try:
         os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        in_the_way = isinstance(error, (FileExistsError, NotADirectoryError))
+        what = "a file is in the way" if in_the_way else str(error.strerror).lower()
+        raise UserError(f"this folder cannot be made: {what}", where=path, fix="give another path") from error
 
 
 @contextmanager
@@ -148,7 +173,13 @@ def atomic_writer(path: str) -> Iterator[BinaryIO]:
     """Open `path` for writing under a temporary name of its own; rename when the block ends well.
 
     Two attempts at the same file never touch each other's bytes, and the final name is always whole.
+
+    Raises:
+      UserError: where something stands there that is not a file: a folder, or a device, which a rename would replace for all.
     """
+    if not is_remote(path) and os.path.exists(path) and not os.path.isfile(path):
+        what = "a folder" if os.path.isdir(path) else "a device or a pipe"
+        raise UserError(f"{what} stands there, where a file is to be written", where=path, fix="give another path")
     temporary = f"{path}.tmp-{uuid.uuid4().hex[:12]}"
     if is_remote(path):
         stream = filesystems(path).create(temporary, compression_type=UNCOMPRESSED)

@@ -78,7 +78,7 @@ class Output:
         identity = self.identity()
         for name in (MANIFEST, RUN):
             if files.exists(self.file(name)):
-                found = files.read_json(self.file(name))
+                found = files.read_object(self.file(name))
                 different = [key for key in identity if found.get(key) != identity[key]]
                 if may_grow and different == ["inputs"]:
                     break

@@ -132,7 +132,7 @@ def is_whole(shard: ShardPaths, *, check_hashes: bool = True) -> bool:
         return False
     try:
         stats = json.loads(files.read_bytes(shard.stats))
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     if not isinstance(stats, dict):
         return False
@@ -162,8 +162,8 @@ def find_shards(path_or_pattern: str, *, check_hashes: bool = False) -> list[Sha
 
 
 def read_stats(shard: ShardPaths) -> dict[str, Any]:
-    """Statistics of a shard. Raises as `files.read_json` does."""
-    return files.read_json(shard.stats)
+    """Statistics of a shard. Raises as `files.read_object` does."""
+    return files.read_object(shard.stats)
 
 
 def read_samples(shard: ShardPaths) -> Iterator[Sample]:

@@ -170,3 +170,10 @@ def test_server_answers_as_a_site_does_and_ends_with_its_parent(world):
             urllib.request.urlopen(origin + "/media/never.jpg")
         server.stdin.close()
         assert server.wait(20) == 0
+
+
+def test_a_folder_with_something_else_in_it_is_refused(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds something else"):
+        make_world(str(tmp_path), 0, "small", 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]

@@ -40,3 +40,5 @@ def test_objectives_side_by_side(shards, tmp_path):
     assert (tmp_path / "out" / "efficiency.json").read_bytes() == before
     with pytest.raises(UserError, match="where the class goes"):
         main([*arguments, "--template", "a picture"])
+    with pytest.raises(UserError, match="holds something else"):
+        main([*arguments, "--output", str(shards)])

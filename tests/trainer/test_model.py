@@ -1,6 +1,7 @@
 """Models against the paper's sizes and against transformers' CLIPModel, which we did not write."""
 
 import dataclasses
+import json
 import math
 
 import pytest
@@ -112,3 +113,29 @@ def test_recomputed_activations_change_nothing(config):
         results.append(gradients + [buffer.float() for buffer in model.buffers()])
     for plain, again in zip(*results):
         torch.testing.assert_close(plain, again)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        "[1]",
+        '{"a": 1}',
+        '{"embed": 8}',
+        json.dumps(SMALL_VIT.to_json() | {"text_heads": 0}),
+        json.dumps(SMALL_VIT.to_json() | {"embed": "8"}),
+        json.dumps(SMALL_VIT.to_json() | {"image_layers": 2}),
+        json.dumps(SMALL_VIT.to_json() | {"image_layers": [-2]}),
+        json.dumps(SMALL_VIT.to_json() | {"image_width": 10**12}),
+        json.dumps(SMALL_VIT.to_json() | {"context": 7.5}),
+        json.dumps(SMALL_VIT.to_json() | {"logit_bias": "no"}),
+    ],
+)
+def test_a_file_of_sizes_that_no_model_can_have_is_one_clear_error(tmp_path, sizes):
+    (tmp_path / "sizes.json").write_text(sizes)
+    with pytest.raises(UserError, match="model: |not a JSON object"):
+        model_config(str(tmp_path / "sizes.json"))
+
+
+def test_a_file_of_sizes_makes_the_model(tmp_path):
+    (tmp_path / "sizes.json").write_text(json.dumps(SMALL_VIT.to_json()))
+    assert model_config(str(tmp_path / "sizes.json")) == SMALL_VIT

@@ -98,7 +98,8 @@ def test_files(tokenizer, tmp_path):
     merges.write_text("#version: 0.2\n" + "\n".join(" ".join(merge) for merge in tokenizer.merges) + "\n")
     assert load_tokenizer(str(merges)).merges == tokenizer.merges
     (tmp_path / "bad.json").write_text('{"model": {}}')
-    for bad in ("bad.json", "tokenizer.png"):
+    (tmp_path / "empty.txt").write_text("#version: 0.2\n")
+    for bad in ("bad.json", "tokenizer.png", "empty.txt"):
         (tmp_path / "tokenizer.png").write_bytes(b"\x89PNG\xff")
         with pytest.raises(UserError, match="not a BPE tokenizer"):
             load_tokenizer(str(tmp_path / bad))

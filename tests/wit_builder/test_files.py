@@ -1,3 +1,5 @@
+import os
+
 import pyarrow as pa
 import pytest
 from s3 import KEYS, bucket
@@ -123,3 +125,15 @@ def test_s3_takes_its_keys_from_the_environment_where_no_flags_say(tmp_path, mon
             assert files.sizes(["s3://wit/a", "s3://wit/b", str(tmp_path / "none")]) == {"s3://wit/a": 1}
         finally:
             remote.set_options(before)
+
+
+def test_a_device_a_pipe_or_a_folder_is_never_replaced_by_a_file(tmp_path):
+    """A rename over /dev/null, by root, takes it from every program of the machine."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("pipe")
+    before = {path.name: path.lstat().st_ino for path in tmp_path.iterdir()}
+    for name, what in {"pipe": "a device or a pipe", "folder": "a folder", "link": "a device or a pipe"}.items():
+        with pytest.raises(UserError, match=f"{name}: {what} stands there"):
+            files.write_bytes(str(tmp_path / name), b"data")
+    assert {path.name: path.lstat().st_ino for path in tmp_path.iterdir()} == before

@@ -1,3 +1,4 @@
+import errno
 import json
 
 import pytest
@@ -55,3 +56,24 @@ def test_an_interrupt_inside_a_step_of_beam_is_an_interrupt(capsys):
         exit_with(main)
     assert ended.value.code == 130
     assert capsys.readouterr().err == "interrupted: run the same command again to go on\n"
+
+
+@pytest.mark.parametrize("kind", ["a file", "below a file", "below /proc"])
+def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path, kind):
+    (tmp_path / "thesis.txt").write_text("mine")
+    folder = {"a file": tmp_path / "thesis.txt", "below a file": tmp_path / "thesis.txt" / "out", "below /proc": "/proc/none/out"}[kind]
+    with pytest.raises(UserError, match=f"^{folder}: this folder cannot be made: .*another path"):
+        output(folder).begin()
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("manifest", ["[1]", "null", "[" * 100_000, "{", "\xff"])
+def test_a_manifest_that_is_none_is_one_clear_error(tmp_path, manifest):
+    (tmp_path / "manifest.json").write_text(manifest, encoding="latin-1")
+    with pytest.raises(UserError, match="manifest.json: not (a JSON object|valid JSON)"):
+        output(tmp_path).begin()
+
+
+@pytest.mark.parametrize("number", [errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS, errno.EEXIST, errno.EACCES])
+def test_what_the_system_says_of_a_path_is_told(number):
+    assert user_message(OSError(number, "Said So", "given.txt")) == "given.txt: said so (check the path)"

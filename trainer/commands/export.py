@@ -30,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     flags = parser.parse_args(arguments)
     if bool(flags.checkpoint) == bool(flags.model):
         raise UserError("give either --checkpoint or --model")
+    if not flags.output:
+        raise UserError("an empty path", where="--output")
     if flags.checkpoint:
         loaded = load(flags.checkpoint)
         model, tokenizer = loaded.model, loaded.tokenizer

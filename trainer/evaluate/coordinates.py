@@ -102,11 +102,13 @@ def _read_csv(path: str) -> pa.Table:
         head = stream.read(1 << 16).partition(b"\n")[0].decode("utf-8-sig", "replace")
         stream.seek(0)
         # All columns as texts: a guessed type would change with the rows, and a key such as 00012 would lose its zeros.
-        names = next(csv.reader([head]), [])
-        types = pyarrow.csv.ConvertOptions(column_types={name: pa.string() for name in names}, strings_can_be_null=True)
         try:
-            return pyarrow.csv.read_csv(stream, convert_options=types)
-        except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
+            names = next(csv.reader([head]), [])
+            types = pyarrow.csv.ConvertOptions(column_types={name: pa.string() for name in names}, strings_can_be_null=True)
+            table = pyarrow.csv.read_csv(stream, convert_options=types)
+            _ = table.column_names  # decoded only now
+            return table
+        except (csv.Error, UnicodeDecodeError, pa.ArrowInvalid, pa.ArrowKeyError) as error:
             told = "".join(letter if letter.isprintable() else "\ufffd" for letter in str(error)[:120])
             raise UserError(f"not a CSV file: {told}", where=path, fix=FIX) from error
 

@@ -96,7 +96,7 @@ def included(paths: Sequence[str], checkpoint: str) -> list[dict[str, Any]]:
     for path in paths:
         if not files.exists(files.join(path, MANIFEST)):
             raise UserError("no manifest.json in this folder, so its output is not whole", where=path, fix="run its command to the end")
-        manifest = files.read_json(files.join(path, MANIFEST))
+        manifest = files.read_object(files.join(path, MANIFEST))
         stage = manifest.get("stage")
         if stage not in JOINING:
             raise UserError(f"results of {stage} do not join a report", where=path, fix=f"those of {', '.join(JOINING)} do")

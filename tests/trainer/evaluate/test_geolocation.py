@@ -115,10 +115,12 @@ def test_pictures_with_places_of_their_own_or_of_a_table_join_the_report(vit, sq
         ("key,latitude,longitude\na,1,1\na,2,2\n", "'a' stands there twice"),
         ("key,latitude,longitude\na,1\n", "not a CSV file.*Expected 3 columns"),
         ("key,key,latitude,longitude\na,b,1,1\n", "the column key stands there twice"),
+        ("Größe,latitude,longitude\na,1,1\n", "not a CSV file: 'utf-8' codec"),
+        ("a\rb,latitude\n", "not a CSV file"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_one_clear_error(tmp_path, text, message):
-    (tmp_path / "t.csv").write_text(text)
+    (tmp_path / "t.csv").write_text(text, encoding="latin-1")
     with pytest.raises(UserError, match=message):
         read_places(str(tmp_path / "t.csv"))
 
