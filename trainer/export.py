@@ -12,7 +12,7 @@ from safetensors.torch import save as serialise_tensors
 from trainer.load import Preprocessing
 from trainer.model import CLIP
 from trainer.sizes import ModelConfig
-from trainer.tokenizer import Tokenizer
+from trainer.tokenizer import MERGES_OF_OPENAI, Tokenizer
 from trainer.weights import to_hugging_face
 from wit_builder import files
 from wit_builder.errors import UserError
@@ -110,7 +110,8 @@ def export(model: CLIP, tokenizer: Tokenizer | None, form: str, output: str) -> 
 
     Args:
       form: `openai` or `open_clip`: a file, *.pt (torch.save of a plain state dict) or *.safetensors; open_clip's gets its
-        model configuration beside it, under the same name with .json. `huggingface`: a folder.
+        model configuration beside it, under the same name with .json; both get their own tokenizer's merges, as .merges.txt.gz.
+        `huggingface`: a folder.
 
     Raises:
       UserError: where the other code has no such model, or the file's name ends in neither.
@@ -139,5 +140,8 @@ def export(model: CLIP, tokenizer: Tokenizer | None, form: str, output: str) -> 
     else:
         raise UserError("the output's name says its kind", where=output, fix="end it in .pt or .safetensors")
     files.write_bytes(output, data)
+    stem = output.rsplit(".", 1)[0]
+    if tokenizer is not None and len(tokenizer.merges) <= MERGES_OF_OPENAI:
+        tokenizer.save_merges(stem + ".merges.txt.gz")
     if form == "open_clip":
-        files.write_bytes(output.rsplit(".", 1)[0] + ".json", (json.dumps(open_clip_config(sizes), indent=2) + "\n").encode())
+        files.write_bytes(stem + ".json", (json.dumps(open_clip_config(sizes), indent=2) + "\n").encode())

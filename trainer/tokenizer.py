@@ -146,6 +146,14 @@ class Tokenizer:
         near.add_special_tokens([START, END])
         files.write_bytes(path, (near.to_str(pretty=True) + "\n").encode())
 
+    def save_merges(self, path: str) -> None:
+        """Write the merges as `SimpleTokenizer(bpe_path=…)` of OpenAI and open_clip reads them: a line of the version, a merge a line.
+
+        They read no more than `MERGES_OF_OPENAI` merges, and take an empty last line for one, so there is none.
+        """
+        text = "\n".join(["#version: 0.2", *(" ".join(merge) for merge in self.merges)])
+        files.write_bytes(path, gzip.compress(text.encode(), mtime=0))
+
 
 def load_tokenizer(path: str) -> Tokenizer:
     """From what `save` wrote, any CLIP tokenizer.json, or a merges file such as OpenAI's bpe_simple_vocab_16e6.txt.gz.

@@ -1,6 +1,7 @@
 """Exported models against transformers' CLIPModel, and the way back. benchmarks/trainer.py does the same against open_clip."""
 
 import dataclasses
+import gzip
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ import transformers
 from tests.trainer.test_model import SMALL_RESNET, SMALL_VIT, texts
 from trainer.export import export
 from trainer.model import build
-from trainer.tokenizer import train_tokenizer
+from trainer.tokenizer import load_tokenizer, train_tokenizer
 from trainer.weights import initialise_from, read_weights
 from wit_builder.errors import UserError
 
@@ -35,6 +36,20 @@ def test_transformers_computes_the_same(tmp_path):
     assert there(["A red dog!"])["input_ids"][0] == [int(i) for i in ours[: int(ours.argmax()) + 1]]
     with pytest.raises(UserError, match="already"):
         export(model, tokenizer, "huggingface", str(tmp_path))
+
+
+@pytest.mark.parametrize("form", ["open_clip", "openai"])
+def test_merges_lie_beside_the_weights_as_simple_tokenizers_read_them(form, tmp_path):
+    tokenizer = train_tokenizer(["a red dog", "the red dogs", "élan"] * 3, 540)
+    export(build(dataclasses.replace(WIDE_VIT, vocabulary=tokenizer.vocabulary)), tokenizer, form, str(tmp_path / "w.safetensors"))
+    # As SimpleTokenizer.__init__ of OpenAI and open_clip has it, where every line is a merge, an empty one too.
+    with gzip.open(tmp_path / "w.merges.txt.gz") as stream:
+        merges = [tuple(line.split()) for line in stream.read().decode("utf-8").split("\n")[1 : 49152 - 256 - 2 + 1]]
+    assert 512 + len(merges) + 2 == tokenizer.vocabulary and all(len(merge) == 2 for merge in merges)
+    slow = transformers.CLIPTokenizer(vocab=dict(tokenizer._ids), merges=merges)
+    for text in ["a red dog!", "the élan of 12 dogs"]:
+        assert slow(text)["input_ids"] == [tokenizer.start, *tokenizer.ids([text])[0], tokenizer.end]
+    assert load_tokenizer(str(tmp_path / "w.merges.txt.gz")).merges == tokenizer.merges
 
 
 @pytest.mark.parametrize("form, name", [("huggingface", "folder"), ("openai", "w.pt"), ("open_clip", "w.safetensors")])
