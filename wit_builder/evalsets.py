@@ -3,6 +3,7 @@
     SET/classnames.txt                             one class a line, in the order of the labels
     SET/zeroshot_classification_templates.txt      prompts with {} or {c} where the class goes; optional here
     SET/test/nshards.txt, SET/test/0.tar …         CLIP_benchmark's layout; also train, validation
+    SET/00000.tar …                                shards without splits: all are test
 
     SET/test/CLASS/….jpg  or  SET/CLASS/….jpg      class folders; their sorted names are the classes, unless classnames.txt
                                                    names them in that order; a folder in a class folder is one clip
@@ -111,7 +112,7 @@ class EvaluationSet:
     def _tar_examples(self, tars: Sequence[str], folder: str, skipped: Skipped) -> Iterator[Example]:
         for tar in tars:
             name = tar.rsplit("/", 1)[-1]
-            yield from read_tar(tar, f"{folder}/{safe_name(name)}", len(self.class_names) or None, skipped)
+            yield from read_tar(tar, "/".join([*filter(None, [folder]), safe_name(name)]), len(self.class_names) or None, skipped)
 
     def _folder_examples(self, folder: str, skipped: Skipped) -> Iterator[Example]:
         for label, class_folder in enumerate(self.class_folders):
@@ -162,6 +163,8 @@ def open_set(path: str, name: str) -> EvaluationSet:
     if not folders or len(splits) < len(folders):
         splits = {"test": ""}
     class_folders = sorted({folder for split in splits.values() for folder in _folders(files.join(path, split) if split else path)})
+    if not class_folders and _has_tars(path):  # shards as they are, for retrieval on pairs held out
+        return EvaluationSet(name, path, tuple(listed or ()), templates, {"test": ""})
     if not class_folders:
         raise UserError(f"no tars and no class folders in the evaluation set {name}", where=path, fix="see docs/data-formats.md")
     if listed is not None and len(listed) != len(class_folders):

@@ -82,6 +82,16 @@ def test_several_labels_and_captions(tmp_path):
     assert found.captions[0] == "two birds"
 
 
+def test_shards_without_splits_are_a_test_split(tmp_path):
+    for number in (0, 1):
+        (tmp_path / f"0000{number}.tar").write_bytes(tar_bytes([(f"0000{number}0000.jpg", b"j"), (f"0000{number}0000.txt", b"a dog\n")]))
+    found = list(open_set(str(tmp_path), "held-out").examples(skipped=Skipped()))
+    assert [(e.eval_key, e.captions) for e in found] == [("00000.tar/000000000", ("a dog",)), ("00001.tar/000010000", ("a dog",))]
+    (tmp_path / "dog").mkdir()  # with class folders, a tar beside them is something else
+    (tmp_path / "dog" / "1.jpg").write_bytes(b"j")
+    assert [e.eval_key for e in open_set(str(tmp_path), "dogs").examples(skipped=Skipped())] == ["dog/1.jpg"]
+
+
 def test_class_folders(tmp_path):
     opened = open_set(str(class_folder_set(tmp_path)), "pets")
     assert opened.class_names == ("dog", "sea cat") and opened.class_folders == ("dog", "sea_cat")
