@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment
 
 _PERCENTAGE = re.compile(r"[-+−<>]?\d[\d,]*(\.\d+)? ?%")
+_DECIMAL = re.compile(r"-?[\d,]+(\.\d{1,4})?")
 _PAGE = os.path.join(os.path.dirname(__file__), "report.html")
 
 
@@ -24,6 +25,16 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
     return "" if value is None else str(value)
+
+
+def _column(cells: Sequence[Any]) -> list[str]:
+    """Texts of a column; where it holds measured numbers, all have as many decimals as the longest, so that they stand under each other."""
+    texts = [_cell(cell) for cell in cells]
+    measured = {text: cell for cell, text in zip(cells, texts) if isinstance(cell, float)}
+    places = max((len(text.partition(".")[2]) for text in measured), default=0)
+    if not all(map(_DECIMAL.fullmatch, measured)) or (places > 2 and any(abs(cell) >= 10 for cell in measured.values())):
+        return texts  # of too many magnitudes, or with exponents: zeros would only pretend to be known
+    return [f"{cell:,.{places}f}" if isinstance(cell, float) else text for cell, text in zip(cells, texts)]
 
 
 def _kind(cells: Sequence[Any]) -> str:
@@ -66,7 +77,8 @@ class Section:
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Add a table. Columns of numbers and of percentages are set flush right."""
         kinds = [_kind([row[i] for row in rows]) for i in range(len(columns))]
-        self.tables.append({"columns": list(columns), "rows": [[_cell(cell) for cell in row] for row in rows], "kinds": kinds})
+        cells = [_column([row[i] for row in rows]) for i in range(len(columns))]
+        self.tables.append({"columns": list(columns), "rows": list(zip(*cells)), "kinds": kinds})
 
     def image(self, data: bytes, caption: str, media_type: str = "image/jpeg") -> None:
         """Add a picture to the gallery, from bytes that we encoded ourselves."""

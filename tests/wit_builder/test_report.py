@@ -38,3 +38,10 @@ def test_columns_are_set_by_what_they_hold():
     )
     kinds = re.findall(r'<th class="(\w+)">', render("Report", [section]).decode())
     assert kinds == ["words", "number", "prose", "any"]
+
+
+def test_measured_numbers_of_a_column_have_as_many_decimals():
+    section = Section("Accuracy")
+    section.table(["top-1", "examples", "p", "λ"], [[9.0, 60, 0.05, 1e-6], [18.333, 1200, 0.25, 1.5], [None, None, 0.5, 2.0]])
+    cells = re.findall(r'<td class="number">(.*?)</td>', render("Report", [section]).decode())
+    assert cells == ["9.00", "60", "0.05", "1e-06", "18.33", "1,200", "0.25", "1.5", "", "", "0.50", "2"]

@@ -37,4 +37,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         index = build_index(flags.shards, processes=available_cores())
         tokenizer = train_tokenizer(texts(index, flags.texts, flags.seed), flags.vocabulary)
     tokenizer.save(flags.output)
-    print(f"{tokenizer.vocabulary:,} ids: {flags.output}", file=sys.stderr)
+    fewer = not flags.merges and tokenizer.vocabulary < flags.vocabulary
+    why = f" (no more pairs of symbols occur twice in these texts; {flags.vocabulary:,} asked for)" if fewer else ""
+    print(f"{tokenizer.vocabulary:,} ids{why}: {flags.output}", file=sys.stderr)
