@@ -32,6 +32,11 @@ _NO_SPACE = re.compile(r"OSError: \[Errno 28\] ([^\n]*?)(?: \[while running .*)?
 
 
 _OF_PATHS = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
+# What the optional parts of the install bring, by the names that are imported.
+_OPTIONAL = frozenset((
+    "PIL", "aiodns", "aiohttp", "brotli", "faiss", "fsspec", "ftfy", "imagehash", "pdqhash", "protego", "regex", "safetensors", "scipy",
+    "tensorboard", "threadpoolctl", "tokenizers", "torch",
+))  # fmt: skip
 _OF_NAMES = (errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS)
 
 
@@ -43,6 +48,8 @@ def user_message(error: BaseException) -> str | None:
         seen.add(id(current))
         if isinstance(current, UserError):
             return re.sub(r" \[while running .*$", "", str(current))
+        if isinstance(current, ModuleNotFoundError) and (current.name or "").partition(".")[0] in _OPTIONAL:
+            return f"{current.name} is not installed (in the project's folder: pip install '.[all]', or make venv)"
         if isinstance(current, OSError) and current.errno == errno.ENOSPC:
             return f"no space left on the device: {current.filename or 'an output file'} (free some space and run again)"
         if isinstance(current, _OF_PATHS) or isinstance(current, OSError) and current.errno in _OF_NAMES and current.filename:

@@ -1,5 +1,8 @@
 import errno
 import json
+import re
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -77,3 +80,14 @@ def test_a_manifest_that_is_none_is_one_clear_error(tmp_path, manifest):
 @pytest.mark.parametrize("number", [errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS, errno.EEXIST, errno.EACCES])
 def test_what_the_system_says_of_a_path_is_told(number):
     assert user_message(OSError(number, "Said So", "given.txt")) == "given.txt: said so (check the path)"
+
+
+def test_optional_parts_of_the_install_are_named_when_missing():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    optional = [name for part in ("images", "detector", "trainer") for name in project["optional-dependencies"][part]]
+    imported = {"pillow": "PIL", "faiss-cpu": "faiss"}
+    names = {re.match(r"[\w-]+", name)[0] for name in optional} - {"webimagetext"}
+    for name in names:
+        missing = ModuleNotFoundError(f"No module named {name!r}", name=f"{imported.get(name, name)}.part")
+        assert "is not installed (in the project's folder" in user_message(missing)
+    assert user_message(ModuleNotFoundError("No module named 'trainer.lost'", name="trainer.lost")) is None

@@ -228,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     drops = add_images(output, encoder, targets, found, flags) if flags.images else {}
     for one in found:
         print(f"{one['title']}: {one['start']:.4g} → {one['end']:.4g}")
-    lead = f"{len(found):,} pictures of {side}×{side} pixels, {flags.steps} steps, seed {flags.seed}."
+    lead = f"{len(found):,} picture{'' if len(found) == 1 else 's'} of {side}×{side} pixels, {flags.steps} steps, seed {flags.seed}."
     metrics = {"pictures": found}
     files.write_json(output.file("metrics.json"), metrics)
     files.write_bytes(output.file("report.html"), render("What the model looks for", sections(metrics, output.path), lead))
