@@ -1,6 +1,6 @@
 """The live line: workers leave their counts in files of a local folder, the parent adds them up on the terminal.
 
-On a terminal it is one line that changes, in a log file a line each minute.
+Nothing is written where nobody watches: the folder is only there when standard error is a terminal.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -72,7 +73,10 @@ def describe(outcomes: Counter, images_per_second: float, bytes_per_second: floa
 
 @contextmanager
 def live_line() -> Iterator[str]:
-    """A folder for workers to tell their counts in, with the line that shows them."""
+    """A folder for workers to tell their counts in, with the line that shows them; empty where standard error is no terminal."""
+    if not sys.stderr.isatty():
+        yield ""
+        return
     with tempfile.TemporaryDirectory(prefix="download-", ignore_cleanup_errors=True) as folder:
         ended = threading.Event()
         watcher = threading.Thread(target=_watch, args=(folder, ended), daemon=True)
