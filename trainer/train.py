@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import time
 from typing import Any
@@ -238,9 +239,7 @@ def _claim(config: TrainConfig, checkpoints: Checkpoints, resume: str) -> None:
         raise UserError("this folder is not empty and holds no run", where=config.output, fix="give another --output, or empty it")
     files.make_folder(config.output)
     files.write_json(path, config.to_json())
-    usual = TrainConfig().to_json()
-    chosen = {name: value for name, value in config.to_json().items() if value != usual[name] and name not in ("shards", "output")}
-    logs.say(f"settings: {', '.join(f'{name} {value}' for name, value in chosen.items()) or 'as in the paper'}; all are in {path}")
+    logs.say("configuration: " + ", ".join(f"{name} {json.dumps(value)}" for name, value in config.to_json().items()))
 
 
 def _tokenizer(config: TrainConfig, index: Index) -> Tokenizer:
