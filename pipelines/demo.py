@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 from pipelines import demo_summary
@@ -25,6 +25,7 @@ from wit_builder.outputs import Output
 
 SUMMARY = "summary.json"
 GRACE = 15  # seconds that an interrupted stage gets to end by itself
+AGAIN = 5  # seconds after which it is interrupted again
 PORT = "{port}"  # stands for the web server's port in a command, which is not known before it runs
 
 
@@ -231,13 +232,14 @@ def _child(command: Sequence[str], **streams) -> Iterator[subprocess.Popen]:
     try:
         yield child
     finally:
+        end = time.monotonic() + GRACE
+        while child.poll() is None and time.monotonic() < end:
+            child.send_signal(signal.SIGINT)  # once more, later: a module that is just being loaded may swallow the first
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(AGAIN)
         if child.poll() is None:
-            child.send_signal(signal.SIGINT)
-            try:
-                child.wait(GRACE)
-            except subprocess.TimeoutExpired:
-                os.killpg(child.pid, signal.SIGKILL)
-                child.wait()
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sets = parse_set_flags(flags.eval)
     shards = find_shards(flags.shards)
     checkpoint, load = flags.detector, embedding.load
-    if flags.clip:
+    if flags.clip is not None:
         from pipelines.clip_baseline import load_clip  # the trainer takes a second to import
 
         checkpoint, load = flags.clip, load_clip

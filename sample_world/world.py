@@ -50,6 +50,8 @@ def make_world(folder: str, seed: int, scale: str, processes: int) -> dict[str, 
     Raises:
       UserError: where the folder holds something else, or a world from another seed or scale.
     """
+    if not folder:
+        raise UserError("an empty path", where="the world's folder")
     path = os.path.join(folder, MADE)
     identity = {"seed": seed, "scale": scale, "world_version": WORLD_VERSION}
     if os.path.exists(path):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import sys
 from collections.abc import Callable
+from types import TracebackType
 from typing import NoReturn
 
 
@@ -64,16 +66,35 @@ def user_message(error: BaseException) -> str | None:
     return None
 
 
+_INTERRUPTED = "interrupted: run the same command again to go on"
+
+
+def interrupt_quietly() -> None:
+    """From here on an interrupt that nobody catches ends the process in one line, with exit code 130.
+
+    For packages of commands, at the import of which the command's module, and with it Beam, is still to come: that takes seconds.
+    """
+    before = sys.excepthook
+
+    def told(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not issubclass(kind, KeyboardInterrupt):
+            return before(kind, error, trace)
+        print(_INTERRUPTED, file=sys.stderr, flush=True)
+        os._exit(130)
+
+    sys.excepthook = told
+
+
 def exit_with(main: Callable[[], int | None]) -> NoReturn:
     """Run a command's `main` and exit: 0 done, 1 an error the user can mend, 130 interrupted."""
     try:
         sys.exit(main() or 0)
     except KeyboardInterrupt:
-        print("interrupted: run the same command again to go on", file=sys.stderr)
+        print(_INTERRUPTED, file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         if _interrupted(error):
-            print("interrupted: run the same command again to go on", file=sys.stderr)
+            print(_INTERRUPTED, file=sys.stderr)
             sys.exit(130)
         message = user_message(error)
         if message is None:

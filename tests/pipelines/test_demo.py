@@ -147,3 +147,21 @@ def test_a_stage_that_fails_is_told_in_one_line_with_its_log(tmp_path):
     assert code == 1
     assert errors.count("\n") == 1 and errors.startswith("error: sample_world failed: ")
     assert str(folder / "logs" / "sample_world.log") in errors
+
+
+SWALLOWS = """
+import signal, sys, time
+asked = []
+signal.signal(signal.SIGINT, lambda *_: asked.append(1) if len(asked) < {swallowed} else sys.exit(7))
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("swallowed, code", [(0, 7), (1, 7), (9, -signal.SIGKILL)])
+def test_a_stage_that_swallows_an_interrupt_is_interrupted_again_and_then_killed(swallowed, code, monkeypatch):
+    monkeypatch.setattr(demo, "GRACE", 0.6 if swallowed > 1 else 40)
+    monkeypatch.setattr(demo, "AGAIN", 0.3)
+    with demo._child([sys.executable, "-c", SWALLOWS.format(swallowed=swallowed)], stdout=subprocess.PIPE) as child:
+        assert child.stdout.readline() == b"ready\n"
+    assert child.returncode == code

@@ -1,10 +1,14 @@
 """How a pipeline's process ends."""
 
+import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
 
 # As gRPC leaves it: a thread that is stopped while it holds a lock, which an object's end asks for.
 HOLDING = """
@@ -51,3 +55,13 @@ def test_a_lock_that_is_never_released_does_not_keep_the_process(end, code, said
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (code, "done\nexit functions run\n")
     assert done.stderr.endswith(said) and bool(said) == bool(done.stderr)
+
+
+@pytest.mark.parametrize("command", ["extract_pairs", "find_overlaps"])
+def test_ctrl_c_while_beam_is_imported_ends_in_one_line(command, tmp_path):
+    (tmp_path / "apache_beam.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(60)\n")
+    done = subprocess.run(
+        [sys.executable, "-m", f"pipelines.{command}", "--help"],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (130, "interrupted: run the same command again to go on\n")

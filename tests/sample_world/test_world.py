@@ -177,3 +177,5 @@ def test_a_folder_with_something_else_in_it_is_refused(tmp_path):
     with pytest.raises(UserError, match="holds something else"):
         make_world(str(tmp_path), 0, "small", 1)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+    with pytest.raises(UserError, match="an empty path"):
+        make_world("", 0, "small", 1)
