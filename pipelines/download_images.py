@@ -43,6 +43,7 @@ def _parser():
     add("--url-column", default="", metavar="NAME", help="of such files (default: url, else URL)")
     add("--text-column", default="", metavar="NAME", help="default: text, else caption, else TEXT")
     add("--column-names", nargs="+", default=[], metavar="NAME", help="of all columns, for CSV and TSV files without a line of names")
+    add("--save-columns", nargs="+", default=[], metavar="NAME", help="other columns that shards hold too, such as similarity")
     add("--output", required=True, metavar="DIR", help="folder for the shards; with a grown pool, only new pairs are added")
 
     def number(name, default, unit, meaning, least, most=LARGEST):
@@ -125,7 +126,8 @@ def _parameters(flags) -> dict:
         "image_size", "resize_mode", "resize_only_if_bigger", "encode_format", "encode_quality", "min_image_size", "max_aspect_ratio",
         "max_pixels", "save_exif", "pairs_per_shard", "max_bytes", "ignore_robots", "ignore_opt_outs",
     )  # fmt: skip
-    return {name: getattr(flags, name) for name in names}
+    saved = {"save_columns": flags.save_columns} if flags.save_columns else {}  # folders made before it was there can still grow
+    return {name: getattr(flags, name) for name in names} | saved
 
 
 if __name__ == "__main__":

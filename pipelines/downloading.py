@@ -13,7 +13,7 @@ from wit_builder.download import report
 from wit_builder.download.live import live_line, tell_total
 from wit_builder.download.plan import is_damaged, make_plan
 from wit_builder.download.planned import Folders
-from wit_builder.download.pool import PairColumns, find_pairs
+from wit_builder.download.pool import PairColumns, find_pairs, planned_schema
 from wit_builder.download.settings import FetchSettings
 from wit_builder.download.summary import top_hosts
 from wit_builder.download.transforms import DownloadImages
@@ -33,8 +33,9 @@ def run_stage(running: Running, parameters: dict, settings: FetchSettings, rules
       settings, rules: see their classes.
     """
     flags = running.flags
-    columns = PairColumns(flags.url_column, flags.text_column, tuple(flags.column_names))
+    columns = PairColumns(flags.url_column, flags.text_column, tuple(flags.column_names), tuple(flags.save_columns))
     pairs = find_pairs(flags.pairs, columns)
+    planned_schema(pairs, columns)  # names that cannot be are told before the folder is claimed
     inputs = [{**described, "sha256": sha256_of(path), **columns.chosen()} for described, path in zip(describe_inputs(pairs), pairs)]
     output = Output(flags.output, "download_images", parameters, inputs)
     is_whole = not output.begin(running.record(), may_grow=True)

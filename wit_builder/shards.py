@@ -85,6 +85,7 @@ class ShardRow:
       original_width, original_height: of the downloaded image as it is meant to be seen, in pixels.
       sha256: of the bytes as downloaded, in hex.
       exif: the downloaded image's EXIF fields, where they were asked for.
+      more: other columns of the pair's table, kept by name.
     """
 
     uid: str
@@ -100,6 +101,7 @@ class ShardRow:
     original_height: int | None = None
     sha256: str | None = None
     exif: dict[str, str] | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 def shard_paths(folder: str, number: int) -> ShardPaths:
@@ -242,11 +244,22 @@ def _metadata(row: ShardRow, key: str) -> bytes:
     }
     if row.exif is not None:
         values["exif"] = row.exif
-    return json.dumps(values, ensure_ascii=False).encode()
+    return json.dumps({**row.more, **values}, ensure_ascii=False).encode()
+
+
+def other_columns(schema: pa.Schema, names: Iterable[str]) -> pa.Schema:
+    """The columns of a table beside those named."""
+    return pa.schema([column.remove_metadata() for column in schema if column.name not in set(names)])
 
 
 def write_shard(
-    folder: str, number: int, rows: Iterable[ShardRow], *, extension: str = "jpg", more: Mapping[str, Any] | None = None
+    folder: str,
+    number: int,
+    rows: Iterable[ShardRow],
+    *,
+    extension: str = "jpg",
+    more: Mapping[str, Any] | None = None,
+    kept: pa.Schema = pa.schema([]),
 ) -> dict[str, Any]:
     """Write one shard, in the order of the rows, and return its statistics.
 
@@ -258,12 +271,14 @@ def write_shard(
       rows: every pair tried, at most `MAX_ROWS`; taken one at a time, so images need not all be in memory.
       extension: of the stored images.
       more: further statistics, JSON values.
+      kept: columns that the rows hold in `more`; they follow ours in the Parquet file.
 
     Raises:
       UserError: where there are too many rows.
     """
     shard = shard_paths(folder, number)
-    columns: dict[str, list] = {name: [] for name in SHARD_ROWS.names}
+    schema = pa.schema([*SHARD_ROWS, *kept])
+    columns: dict[str, list] = {name: [] for name in schema.names}
     statuses: Counter = Counter()
     outcomes: Counter = Counter()
     with files.atomic_writer(shard.tar) as target:
@@ -280,12 +295,12 @@ def write_shard(
             statuses[row.status] += 1
             outcomes[row.error_message or row.status] += 1
             size = None if row.image is None else len(row.image)
-            values = {**vars(row), "caption": row.text, "key": key, "tar_offset": offset, "tar_size": size}
+            values = {**vars(row), "caption": row.text, "key": key, "tar_offset": offset, "tar_size": size, **row.more}
             for name, column in columns.items():
                 column.append(values[name])
         stream.write(bytes(2 * _BLOCK))
         stream.write(bytes(-stream.bytes % _RECORD))
-    table = parquet_bytes(pa.table(columns, schema=SHARD_ROWS))
+    table = parquet_bytes(pa.table(columns, schema=schema))
     files.write_bytes(shard.parquet, table)
     stats = {
         "count": sum(statuses.values()),

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from wit_builder import files, tables
 from wit_builder.download.planned import Folders, Planned
-from wit_builder.download.pool import PLANNED, PairColumns, count_rows, read_pairs
+from wit_builder.download.pool import PLANNED, PairColumns, count_rows, planned_schema, read_pairs
 from wit_builder.download.retry import move_into_place
 from wit_builder.errors import UserError
 from wit_builder.shards import ShardPaths, is_whole, shard_paths
@@ -144,16 +144,17 @@ def _spread(
 ) -> Plan:
     names = ("pairs_read", "pairs_without_url", "pairs_repeated", "pairs_seen_before", "pairs_planned", "pairs_in_shards")
     counts = dict.fromkeys(names, 0)
+    schema = planned_schema(pairs, columns)
     partitions = min(_MOST_PARTITIONS, max(1, math.ceil(sum(map(count_rows, pairs)) / _PARTITION_ROWS)))
 
     def rows() -> Iterator[pa.Table]:
         for path in pairs:
-            for table, without in read_pairs(path, columns):
+            for table, without in read_pairs(path, columns, schema):
                 counts["pairs_read"] += len(table) + without
                 counts["pairs_without_url"] += without
                 yield table
 
-    spilled = _Spill(work, "pairs", PLANNED, partitions)
+    spilled = _Spill(work, "pairs", schema, partitions)
     spilled.fill(rows())
     seen = _Spill(work, "seen", pa.schema([PLANNED.field("uid")]), partitions)
     seen.fill(tables.read_table(shard.parquet, ["uid"]) for shard in before)
@@ -161,7 +162,7 @@ def _spread(
     counts["pairs_in_shards"] = seen.rows
 
     shards: list[Planned] = []
-    carried = PLANNED.empty_table()
+    carried = schema.empty_table()
 
     def cut(table: pa.Table) -> None:
         shard = Planned(first + len(shards), files.join(work, f"{first + len(shards):05d}.parquet"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from wit_builder import files, tables
 from wit_builder.errors import UserError
 from wit_builder.hashing import pair_uid
 from wit_builder.pairs import table_rows
+from wit_builder.records import SHARD_ROWS
 from wit_builder.text import clean
 
 PLANNED = pa.schema([
@@ -26,6 +29,7 @@ _URL_COLUMNS = ("url", "URL")
 _TEXT_COLUMNS = ("text", "caption", "TEXT")
 _UID = "^[0-9a-f]{32}$"
 _TEXT_TABLE = re.compile(r"\.(csv|tsv|txt)(\.gz|\.bz2|\.xz)?$", re.IGNORECASE)
+_KEPT = "kept "  # before the name of a kept column, which may be that of one of ours
 _STAGE_FILES = ("manifest.json", "run.json")
 
 
@@ -36,11 +40,13 @@ class PairColumns:
     Attributes:
       url, text: of the image's URL, and of its text.
       names: of all columns, for CSV and TSV files without a line of names.
+      kept: of other columns that shards are to hold too.
     """
 
     url: str = ""
     text: str = ""
     names: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
 
     def chosen(self) -> dict[str, str | list[str]]:
         """Those that were given, for the manifest."""
@@ -65,8 +71,46 @@ def find_pairs(path: str, columns: PairColumns = PairColumns()) -> list[str]:
         if not found:
             raise UserError("no pairs-*.parquet files and no other tables in this folder", where=path, fix="give balance_pairs' output")
     for file in found:
-        _url_and_text(_names(file, columns), columns, file)
+        names = _names(file, columns)
+        _url_and_text(names, columns, file)
+        for name in columns.kept:
+            _column(names, (name,), file, "--save-columns takes columns that every file has")
     return found
+
+
+def planned_schema(paths: Sequence[str], columns: PairColumns) -> pa.Schema:
+    """`PLANNED`, and the kept columns: int64, double or bool where all files hold such, else string (lists and the like as JSON).
+
+    Raises:
+      UserError: where a kept column has the name of one that shards have anyway.
+    """
+    taken = {*SHARD_ROWS.names, *PLANNED.names, "exif"}.intersection(columns.kept)
+    if taken or len(set(columns.kept)) < len(columns.kept):
+        named = ", ".join(sorted(taken)) or "a column twice"
+        raise UserError(f"shards hold {named} already", where="--save-columns", fix="leave it out, or rename it in the table")
+    kinds: dict[str, set[pa.DataType]] = {name: set() for name in columns.kept}
+    for path in paths if columns.kept else ():
+        schema = None if _TEXT_TABLE.search(path) else tables.read_schema(path)
+        for name in columns.kept:
+            kinds[name].add(pa.string() if schema is None else _plain(schema.field(name).type))
+    return pa.schema([*PLANNED, *((name, found.pop() if len(found) == 1 else pa.string()) for name, found in kinds.items())])
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_boolean(kind):
+        return pa.bool_()
+    if pa.types.is_integer(kind) and kind != pa.uint64():
+        return pa.int64()
+    return pa.float64() if pa.types.is_floating(kind) else pa.string()
+
+
+def _as(value: object, kind: pa.DataType) -> object:
+    """A value of a kept column; what is no finite number or no text becomes null or JSON."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or not pa.types.is_string(kind) or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, (list, dict)) else str(value)
 
 
 def count_rows(path: str) -> int:
@@ -74,8 +118,8 @@ def count_rows(path: str) -> int:
     return files.size(path) // table_rows.BYTES_A_ROW if _TEXT_TABLE.search(path) else tables.count_rows(path)
 
 
-def read_pairs(path: str, columns: PairColumns = PairColumns()) -> Iterator[tuple[pa.Table, int]]:
-    """Pairs of one file in batches with `PLANNED`'s columns, and how many rows had no URL (or were no whole lines).
+def read_pairs(path: str, columns: PairColumns = PairColumns(), schema: pa.Schema = PLANNED) -> Iterator[tuple[pa.Table, int]]:
+    """Pairs of one file in batches with the columns of `planned_schema`, and how many rows had no URL (or were no whole lines).
 
     A uid that is no name of ours (32 hex digits) is not taken over.
 
@@ -83,7 +127,7 @@ def read_pairs(path: str, columns: PairColumns = PairColumns()) -> Iterator[tupl
       UserError: where a CSV or TSV file breaks off.
     """
     url, text = _url_and_text(_names(path, columns), columns, path)
-    batches = _text_batches(path, url, text, columns.names) if _TEXT_TABLE.search(path) else _parquet_batches(path, url, text)
+    batches = (_text_batches if _TEXT_TABLE.search(path) else _parquet_batches)(path, url, text, columns)
     for table in batches:
         whole = table.filter(pc.is_valid(table["url"]))
         urls, texts = whole["url"], pc.fill_null(whole["text"], "")
@@ -93,7 +137,11 @@ def read_pairs(path: str, columns: PairColumns = PairColumns()) -> Iterator[tupl
             texts = [clean(text) for text in texts.to_pylist()]
             uids = [pair_uid(url, text) for url, text in zip(urls, texts)]
         query_ids = whole["query_ids"] if "query_ids" in whole.column_names else [[]] * len(whole)
-        yield pa.table([uids, urls, texts, query_ids], schema=PLANNED), len(table) - len(whole)
+        kept = [
+            pa.array([_as(value, schema.field(name).type) for value in whole[_KEPT + name].to_pylist()], schema.field(name).type)
+            for name in columns.kept
+        ]
+        yield pa.table([uids, urls, texts, query_ids, *kept], schema=schema), len(table) - len(whole)
 
 
 def _names(path: str, columns: PairColumns) -> Sequence[str]:
@@ -107,28 +155,29 @@ def _url_and_text(names: Sequence[str], columns: PairColumns, path: str) -> tupl
     return url, _column(names, (columns.text,) if columns.text else _TEXT_COLUMNS, path)
 
 
-def _column(names: Sequence[str], wanted: Sequence[str], path: str) -> str:
+def _column(names: Sequence[str], wanted: Sequence[str], path: str, fix: str = "name them by --url-column and --text-column") -> str:
     for name in wanted:
         if name in names:
             return name
     shown = ", ".join(name[:40] for name in list(names)[:20]) or "none"
-    fix = "name them by --url-column and --text-column"
     raise UserError(f"no column {' or '.join(wanted)} (it has {shown})", where=path, fix=fix)
 
 
-def _parquet_batches(path: str, url: str, text: str) -> Iterable[pa.Table]:
-    more = [name for name in ("uid", "query_ids") if name in tables.read_schema(path).names]
-    for batch in tables.read_batches(path, [url, text, *more]):
-        yield pa.table([batch[name] for name in (url, text, *more)], names=["url", "text", *more])
+def _parquet_batches(path: str, url: str, text: str, columns: PairColumns) -> Iterable[pa.Table]:
+    ours = [name for name in ("uid", "query_ids") if name in tables.read_schema(path).names]
+    named = ["url", "text", *ours, *(_KEPT + name for name in columns.kept)]
+    for batch in tables.read_batches(path, list(dict.fromkeys([url, text, *ours, *columns.kept]))):
+        yield pa.table([batch[name] for name in (url, text, *ours, *columns.kept)], names=named)
 
 
-def _text_batches(path: str, url: str, text: str, names: tuple[str, ...]) -> Iterable[pa.Table]:
-    columns = table_rows.Columns(url, (text,), names=names)
-    schema = pa.schema([PLANNED.field("url"), PLANNED.field("text")])
-    held: list[tuple[str | None, str | None]] = []
+def _text_batches(path: str, url: str, text: str, columns: PairColumns) -> Iterable[pa.Table]:
+    wanted = table_rows.Columns(url, (text, *columns.kept), names=columns.names)
+    schema = pa.schema([PLANNED.field("url"), PLANNED.field("text"), *((_KEPT + name, pa.string()) for name in columns.kept)])
+    nothing = [None] * len(schema)
+    held: list[Sequence[str | None]] = []
     try:
-        for row in table_rows.read_rows(table_rows.TableTask(0, path, path), columns):
-            held.append((row[0] or None, row[1][0]) if row else (None, None))
+        for row in table_rows.read_rows(table_rows.TableTask(0, path, path), wanted):
+            held.append([row[0] or None, *row[1]] if row else nothing)
             if len(held) == table_rows.ROWS:
                 yield pa.table(list(zip(*held)), schema=schema)
                 held = []

@@ -11,6 +11,7 @@ from typing import Any
 
 from wit_builder import files
 from wit_builder.download.reasons import is_transient
+from wit_builder.records import SHARD_ROWS
 from wit_builder.shards import SUCCESS, ShardPaths, ShardRow, read_samples, shard_paths
 from wit_builder.tables import read_table
 
@@ -33,7 +34,8 @@ def stored_rows(shard: ShardPaths) -> Iterator[ShardRow]:
     for row in read_table(shard.parquet).to_pylist():
         for name in ("key", "tar_offset", "tar_size"):
             del row[name]
-        stored = ShardRow(text=row.pop("caption"), **row)
+        more = {name: row.pop(name) for name in list(row) if name not in SHARD_ROWS.names}
+        stored = ShardRow(text=row.pop("caption"), more=more, **row)
         if stored.status == SUCCESS:
             sample = next(samples)
             stored.image, stored.exif = sample.image, sample.metadata.get("exif")

@@ -4,9 +4,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from wit_builder.download.pool import PairColumns, find_pairs, read_pairs
+from wit_builder import tables
+from wit_builder.download.open_shard import open_planned, reopen, write
+from wit_builder.download.plan import make_plan
+from wit_builder.download.planned import Folders
+from wit_builder.download.pool import PairColumns, find_pairs, planned_schema, read_pairs
 from wit_builder.errors import UserError
 from wit_builder.hashing import pair_uid
+from wit_builder.shards import find_shards, read_samples
 
 ROWS = [("http://a.example/1", "a dog"), ("http://a.example/2", "a cat")]
 
@@ -74,3 +79,67 @@ def test_a_table_that_breaks_off_is_told(tmp_path):
     (tmp_path / "some.csv.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match="breaks off"):
         read(tmp_path / "some.csv.gz")
+
+
+KEPT = ("similarity", "width_there", "tags", "nsfw", "image")
+
+
+def with_more(folder):
+    table = {
+        "url": [url for url, _ in ROWS],
+        "text": [text for _, text in ROWS],
+        "similarity": pa.array([0.25, float("nan")], pa.float32()),
+        "width_there": pa.array([640, None], pa.int16()),
+        "tags": [["a", "é"], None],
+        "nsfw": [False, True],
+        "image": ["one", "two"],
+    }
+    pq.write_table(pa.table(table), folder / "some.parquet")
+    return [str(folder / "some.parquet")], PairColumns(kept=KEPT)
+
+
+def test_kept_columns_reach_the_shards_and_shards_made_again(tmp_path):
+    pairs, columns = with_more(tmp_path)
+    folders = Folders(str(tmp_path / "out"), str(tmp_path / "out/.work"))
+    plan = make_plan(pairs, 1, folders, 10, columns)
+    shard = open_planned(plan.shards[0])
+    saved = [row.url for row in shard.rows].index(ROWS[0][0])
+    shard.rows[saved].status, shard.rows[1 - saved].error_message = "success", "timeout"
+    shard.rows[saved].original_width = shard.rows[saved].original_height = 100
+    shard.keep(saved, b"jpeg")
+    write(folders, shard, "jpg")
+    (paths,) = find_shards(folders.output)
+    wanted = {
+        ROWS[0][0]: {"similarity": 0.25, "width_there": 640, "tags": '["a", "é"]', "nsfw": False, "image": "one"},
+        ROWS[1][0]: {"similarity": None, "width_there": None, "tags": None, "nsfw": True, "image": "two"},
+    }
+
+    def check():
+        table = tables.read_table(paths.parquet)
+        assert {row["url"]: {name: row[name] for name in KEPT} for row in table.to_pylist()} == wanted
+        assert [table.schema.field(name).type for name in KEPT] == [pa.float64(), pa.int64(), pa.string(), pa.bool_(), pa.string()]
+        (sample,) = read_samples(paths)
+        assert {name: sample.metadata[name] for name in KEPT} == wanted[ROWS[0][0]]
+
+    check()
+    before = [open(path, "rb").read() for path in (paths.tar, paths.parquet)]
+    again = reopen(0, paths)
+    again.rows[1 - saved].error_message = "timeout"
+    write(folders, again, "jpg")
+    check()
+    assert [open(path, "rb").read() for path in (paths.tar, paths.parquet)] == before
+
+
+def test_kept_columns_of_csv_are_texts(tmp_path):
+    (tmp_path / "some.csv").write_text("url,text,similarity\nhttp://a.example/1,a dog,0.25\n")
+    columns = PairColumns(kept=("similarity",))
+    (path,) = find_pairs(str(tmp_path / "some.csv"), columns)
+    ((table, _),) = read_pairs(path, columns, planned_schema([path], columns))
+    assert table["similarity"].to_pylist() == ["0.25"]
+
+
+@pytest.mark.parametrize("kept, said", [(("url",), "hold url"), (("nsfw", "nsfw"), "a column twice"), (("lost",), "no column lost")])
+def test_columns_that_cannot_be_kept_are_refused(tmp_path, kept, said):
+    pairs, _ = with_more(tmp_path)
+    with pytest.raises(UserError, match=said):
+        planned_schema(find_pairs(pairs[0], PairColumns(kept=kept)), PairColumns(kept=kept))
