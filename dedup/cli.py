@@ -130,7 +130,7 @@ def _add_report(commands) -> None:
     )
     made.add_argument("--overlaps", required=True, metavar="DIR", help="output of pipelines.find_overlaps")
     made.add_argument(
-        "--predictions", nargs="+", default=[], metavar="PATH", help="of trainer zero-shot, or Parquet of dataset, example, correct"
+        "--predictions", nargs="+", default=[], metavar="PATH", help="of trainer zero-shot, or Parquet of dataset, eval_key, correct"
     )
     made.add_argument("--dataset", default="", metavar="NAME", help="what predictions without a dataset column are of")
     made.add_argument(

@@ -61,7 +61,9 @@ def find_images(folder: str) -> list[str]:
         raise UserError("no such folder", where=folder, fix="give a folder of images")
     found = [path for path in files.below(folder) if path.lower().endswith(IMAGE_SUFFIXES)]
     if not found:
-        raise UserError("no images there", where=folder, fix=f"their names must end in one of {' '.join(IMAGE_SUFFIXES)}")
+        tars = any(path.endswith(".tar") for path in files.below(folder))
+        fix = "unpack the tars first" if tars else f"their names must end in one of {' '.join(IMAGE_SUFFIXES)}"
+        raise UserError("no images there", where=folder, fix=fix)
     return found
 
 

@@ -104,7 +104,7 @@ def read_predictions(paths: Sequence[str], dataset: str = "") -> pa.Table:
             raise UserError(
                 f"no column {', '.join(missing)} (it has {', '.join(names)})",
                 where=path,
-                fix="give predictions of trainer zero-shot, or columns dataset, example and correct",
+                fix="give predictions of trainer zero-shot, or columns dataset, eval_key and correct",
             )
         columns = {name: table[name].cast(PREDICTIONS.field(name).type) for name in ("dataset", "eval_key", "correct")}
         found.append(pa.table(columns))

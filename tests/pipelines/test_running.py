@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.__main__ import STAGES, usage
+
 ROOT = Path(__file__).resolve().parents[2]
 
 # As gRPC leaves it: a thread that is stopped while it holds a lock, which an object's end asks for.
@@ -65,3 +67,10 @@ def test_ctrl_c_while_beam_is_imported_ends_in_one_line(command, tmp_path):
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (130, "interrupted: run the same command again to go on\n")
+
+
+def test_every_stage_is_listed():
+    paths = [path for path in (ROOT / "pipelines").glob("*.py") if 'if __name__ == "__main__"' in path.read_text(encoding="utf-8")]
+    commands = {path.stem for path in paths} - {"__main__", "worker_boot"}
+    assert commands == set(STAGES)
+    assert all(f"\n  {name} " in usage() for name in STAGES)
