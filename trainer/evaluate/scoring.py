@@ -124,6 +124,9 @@ def summary_line(name: str, found: dict[str, Any], skipped: dict[str, Any]) -> s
     line = f"{name}: top-1 {100 * top1['value']:.2f}% (99.5% interval {interval}), {top1['total']} examples"
     if "map11" in found:
         line += f", 11-point mAP {100 * found['map11']:.2f}%"
+    if "prompts" in found:
+        compared = [f"{choice} {100 * one['top1']['value']:.2f}%" for choice, one in found["prompts"].items()]
+        line += f"; top-1 by prompts: {', '.join(compared)}"
     count = sum(skipped["counts"].values())
     if count:
         first = skipped["named"][0]

@@ -61,14 +61,16 @@ def test_predictions_and_metrics_equal_those_by_hand(kind, colours, run, request
 
 def test_same_bytes_again_from_the_cache_and_without_and_nothing_done_twice(vit, colours, run, tmp_path):
     arguments = ["--checkpoint", vit, "--eval", f"colours={colours}", "--compare-prompts"]
-    one, _ = run(main, *arguments, output="one")
+    one, printed = run(main, *arguments, output="one")
     two, _ = run(main, *arguments, "--threads", "3", output="two")
     for path in tmp_path.joinpath("cache").glob("*"):
         os.rename(path, f"{path}.away")
     three, _ = run(main, *arguments, "--threads", "1", output="three")
     for name in ("predictions-00000-of-00001.parquet", "metrics.json", "manifest.json"):
         assert (one / name).read_bytes() == (two / name).read_bytes() == (three / name).read_bytes()
-    assert set(json.loads((one / "metrics.json").read_text())["sets"]["colours"]["prompts"]) == {"bare", "single", "ensemble"}
+    found = json.loads((one / "metrics.json").read_text())["sets"]["colours"]["prompts"]
+    assert set(found) == {"bare", "single", "ensemble"}
+    assert f"bare {100 * found['bare']['top1']['value']:.2f}%, single" in printed
     assert "nothing to do" in run(main, *arguments, output="one")[1]
     with pytest.raises(UserError, match="another run's output"):
         run(main, *arguments, "--template", "{}!", output="one")
