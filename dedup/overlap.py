@@ -65,7 +65,7 @@ def read_overlaps(path: str) -> Overlaps:
     images = [tables.read_table(found) for found in tables.find(path, "evaluation")]
     hits = [tables.read_table(found) for found in tables.find(path, "overlaps")]
     order = [("dataset", "ascending"), ("eval_key", "ascending")]
-    manifest = files.read_object(files.join(path, "manifest.json"))
+    manifest = _read_manifest(files.join(path, "manifest.json"))
     within = None
     if manifest["parameters"].get("within"):
         within = pa.concat_tables([tables.read_table(found) for found in tables.find(path, "within")])
@@ -78,6 +78,21 @@ def read_overlaps(path: str) -> Overlaps:
         pa.concat_tables(hits).sort_by([*order, ("similarity", "descending"), ("uid", "ascending")]),
         within,
     )
+
+
+def _read_manifest(path: str) -> dict[str, Any]:
+    """A search's manifest, in which all is there that `Overlaps` asks of it. Raises UserError where it is not."""
+    found = files.read_object(path)
+    try:
+        names = [entry["dataset"] for entry in found["inputs"]["evaluation sets"]]
+        numbers = [found["parameters"]["loose"], *found["counts"].values()]
+        if not all(isinstance(name, str) for name in names) or not all(isinstance(number, (int, float)) for number in numbers):
+            raise TypeError("a name or a number is none")
+        if found.get("calibration"):
+            threshold_for(found["calibration"], 1)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"not what find_overlaps writes: {error!r}", where=path, fix="search again") from error
+    return found
 
 
 def read_predictions(paths: Sequence[str], dataset: str = "") -> pa.Table:
@@ -106,8 +121,7 @@ def read_predictions(paths: Sequence[str], dataset: str = "") -> pa.Table:
                 where=path,
                 fix="give predictions of trainer zero-shot, or columns dataset, eval_key and correct",
             )
-        columns = {name: table[name].cast(PREDICTIONS.field(name).type) for name in ("dataset", "eval_key", "correct")}
-        found.append(pa.table(columns))
+        found.append(tables.cast(table, pa.schema([PREDICTIONS.field(name) for name in ("dataset", "eval_key", "correct")]), path))
     if not found:
         raise UserError("no Parquet file there", where=" ".join(paths), fix="give outputs of trainer zero-shot, or *.parquet")
     return pa.concat_tables(found)

@@ -110,6 +110,23 @@ def read_table(path: str, columns: Sequence[str] | None = None) -> pa.Table:
         return source.read(columns=list(columns) if columns else None)
 
 
+def cast(table: pa.Table, schema: pa.Schema, path: str) -> pa.Table:
+    """The columns that a schema names, as its types, of a table that was read from `path`.
+
+    Raises:
+      UserError: where one holds something else.
+    """
+    columns = []
+    for field in schema:
+        column = table[field.name]
+        try:
+            columns.append(column.cast(field.type))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            found = f"the column {field.name} holds {column.type}, of which no {field.type} can be made"
+            raise UserError(found, where=path, fix="give the output of the stage before") from error
+    return pa.table(columns, schema=schema)
+
+
 def read_batches(path: str, columns: Sequence[str] | None = None, rows: int = 65_536) -> Iterator[pa.RecordBatch]:
     """One Parquet file in batches of at most `rows` rows, in order. Raises as `read_table` does."""
     with _open(path, columns) as source, _broken_inside(path):

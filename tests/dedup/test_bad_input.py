@@ -10,7 +10,7 @@ import torch
 
 from dedup.embedding import KIND, load
 from dedup.model import SIZES, Detector
-from dedup.overlap import read_predictions, read_thresholds
+from dedup.overlap import read_overlaps, read_predictions, read_thresholds
 from learning import checkpoint
 from wit_builder.errors import UserError
 
@@ -63,3 +63,36 @@ def test_thresholds_that_are_none(tmp_path, text):
         read_thresholds(str(tmp_path / "thresholds.json"))
     (tmp_path / "thresholds.json").write_text(json.dumps({"a": 0.5}))
     assert read_thresholds(str(tmp_path / "thresholds.json")) == {"a": 0.5}
+
+
+@pytest.mark.parametrize("column, values", [("correct", ["maybe"]), ("eval_key", [["a"]]), ("dataset", [b"\xff"])])
+def test_predictions_of_another_kind_are_named(tmp_path, column, values):
+    table = {"dataset": ["set"], "eval_key": ["a"], "correct": [True]} | {column: values}
+    pq.write_table(pa.table(table), tmp_path / "p.parquet")
+    with pytest.raises(UserError, match=f"p.parquet: the column {column} holds"):
+        read_predictions([str(tmp_path / "p.parquet")])
+
+
+WHOLE = {"inputs": {"evaluation sets": [{"dataset": "a"}]}, "parameters": {"loose": 0.5}, "counts": {"training vectors": 3}}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"parameters": 3},
+        {"parameters": {}},
+        {"parameters": {"loose": "low"}},
+        {"inputs": []},
+        {"inputs": {"evaluation sets": 3}},
+        {"inputs": {"evaluation sets": [{"dataset": 3}]}},
+        {"counts": None},
+        {"calibration": [1]},
+        {"calibration": {"a": 1}},
+    ],
+)
+def test_a_search_whose_manifest_was_written_by_hand(tmp_path, changed):
+    for name in ("evaluation", "overlaps"):
+        pq.write_table(pa.table({"dataset": ["a"]}), tmp_path / f"{name}-00000-of-00001.parquet")
+    (tmp_path / "manifest.json").write_text(json.dumps(WHOLE | changed))
+    with pytest.raises(UserError, match="manifest.json: not what find_overlaps writes"):
+        read_overlaps(str(tmp_path))

@@ -57,3 +57,12 @@ def test_a_file_with_broken_pages_or_names_is_one_clear_error(tmp_path):
     path.write_bytes(whole.replace(b"name", b"n\xc5me"))
     with pytest.raises(UserError, match="t.parquet: not a whole Parquet file"):
         tables.read_table(str(path))
+
+
+def test_columns_are_cast_or_named(tmp_path):
+    schema = pa.schema([("url", pa.string()), ("n", pa.int64())])
+    given = pa.table({"n": pa.array([1, 2], pa.int8()), "more": [0, 0], "url": pa.array(["a", "b"]).dictionary_encode()})
+    assert tables.cast(given, schema, "t.parquet").to_pydict() == {"url": ["a", "b"], "n": [1, 2]}
+    for wrong in (["a", "b"], [1.5, 2], [[1], [2]]):
+        with pytest.raises(UserError, match="t.parquet: the column n holds"):
+            tables.cast(pa.table({"url": ["a", "b"], "n": wrong}), schema, "t.parquet")

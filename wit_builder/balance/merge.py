@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import numpy as np
+import pyarrow.compute as pc
 
 from wit_builder import files, tables
 from wit_builder.balance import cap
@@ -22,9 +23,14 @@ def check_queries(queries: str) -> None:
     """Look at a query list before an output is claimed for it.
 
     Raises:
-      UserError: where a column is missing, or the queries are not numbered from 0 in order.
+      UserError: where there is none, a column is missing or of another kind, or the queries are not numbered from 0 in order.
     """
-    numbers = tables.read_table(queries, QUERIES.names)["query_id"].to_numpy()
+    table = tables.cast(tables.read_table(queries, QUERIES.names), QUERIES, queries)
+    numbers = table["query_id"].to_numpy()
+    if not len(numbers):
+        raise UserError("there is no query", where=queries, fix="make the list with build_queries")
+    if table["tokens"].null_count or pc.list_flatten(table["tokens"]).null_count:
+        raise UserError("a query has no tokens", where=queries, fix="make the list with build_queries")
     if not np.array_equal(numbers, np.arange(len(numbers))):
         raise UserError("the queries are not numbered from 0 in order", where=queries, fix="make the list with build_queries")
 

@@ -92,7 +92,7 @@ def parse_uids(uids: pa.Array | pa.ChunkedArray, where: str) -> np.ndarray:
 def read_columns(part: Part, columns: Sequence[str]) -> pa.Table:
     """Columns of all rows of a part, its files one after another, as large strings; null reads as empty."""
     schema = pa.schema([(column, pa.large_string()) for column in columns])
-    tables_read = [_read_source(source, part, columns).cast(schema) for source in part.sources]
+    tables_read = [tables.cast(_read_source(source, part, columns), schema, source) for source in part.sources]
     table = pa.concat_tables([schema.empty_table(), *tables_read])
     return pa.table([pc.fill_null(column, "") for column in table.columns], schema=schema)
 
@@ -144,7 +144,7 @@ def scatter_tables(some: Iterable[pa.Table], source: str, folder: str, index: in
     schema = pa.schema([(name, pa.large_string()) for name in PAIR_COLUMNS])
     runs = []
     for table in some:
-        table = table.select(PAIR_COLUMNS).cast(schema)
+        table = tables.cast(table, schema, source)
         numbers = (parse_uids(table["uid"], source)[:, 0] % np.uint64(parts)).astype(np.int64)
         order = np.argsort(numbers, kind="stable")
         edges = np.searchsorted(numbers[order], np.arange(parts + 1))

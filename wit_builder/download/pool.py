@@ -124,7 +124,7 @@ def read_pairs(path: str, columns: PairColumns = PairColumns(), schema: pa.Schem
     A uid that is no name of ours (32 hex digits) is not taken over.
 
     Raises:
-      UserError: where a CSV or TSV file breaks off.
+      UserError: where a CSV or TSV file breaks off, or a column holds no texts.
     """
     url, text = _url_and_text(_names(path, columns), columns, path)
     batches = (_text_batches if _TEXT_TABLE.search(path) else _parquet_batches)(path, url, text, columns)
@@ -167,7 +167,9 @@ def _parquet_batches(path: str, url: str, text: str, columns: PairColumns) -> It
     ours = [name for name in ("uid", "query_ids") if name in tables.read_schema(path).names]
     named = ["url", "text", *ours, *(_KEPT + name for name in columns.kept)]
     for batch in tables.read_batches(path, list(dict.fromkeys([url, text, *ours, *columns.kept]))):
-        yield pa.table([batch[name] for name in (url, text, *ours, *columns.kept)], names=named)
+        table = pa.table([batch[name] for name in (url, text, *ours, *columns.kept)], names=named)
+        kinds = [PLANNED.field(name) if name in ("url", "text", "query_ids") else table.schema.field(name) for name in named]
+        yield tables.cast(table, pa.schema(kinds), path)
 
 
 def _text_batches(path: str, url: str, text: str, columns: PairColumns) -> Iterable[pa.Table]:

@@ -143,3 +143,16 @@ def test_columns_that_cannot_be_kept_are_refused(tmp_path, kept, said):
     pairs, _ = with_more(tmp_path)
     with pytest.raises(UserError, match=said):
         planned_schema(find_pairs(pairs[0], PairColumns(kept=kept)), PairColumns(kept=kept))
+
+
+@pytest.mark.parametrize("changed", [{"url": [["a"]]}, {"text": [b"\xff"]}, {"query_ids": ["first"]}])
+def test_a_column_that_holds_something_else_is_named(tmp_path, changed):
+    pq.write_table(pa.table({"url": ["http://a.test/"], "text": ["a"], "query_ids": [[1]]} | changed), tmp_path / "p.parquet")
+    with pytest.raises(UserError, match=f"p.parquet: the column {next(iter(changed))} holds"):
+        list(read_pairs(str(tmp_path / "p.parquet")))
+
+
+def test_numbers_in_place_of_texts_are_read_as_texts(tmp_path):
+    pq.write_table(pa.table({"url": [1, None], "text": [2, 3]}), tmp_path / "p.parquet")
+    ((table, without),) = read_pairs(str(tmp_path / "p.parquet"))
+    assert (table["url"].to_pylist(), table["text"].to_pylist(), without) == (["1"], ["2"], 1)
