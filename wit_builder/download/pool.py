@@ -131,8 +131,8 @@ def read_pairs(path: str, columns: PairColumns = PairColumns(), schema: pa.Schem
     for table in batches:
         whole = table.filter(pc.is_valid(table["url"]))
         urls, texts = whole["url"], pc.fill_null(whole["text"], "")
-        uids = whole["uid"] if "uid" in whole.column_names and pa.types.is_string(whole.schema.field("uid").type) else None
-        if uids is None or not pc.all(pc.fill_null(pc.match_substring_regex(uids, _UID), False), min_count=0).as_py():
+        uids = _uids(whole)
+        if uids is None:
             urls = [clean(url) for url in urls.to_pylist()]
             texts = [clean(text) for text in texts.to_pylist()]
             uids = [pair_uid(url, text) for url, text in zip(urls, texts)]
@@ -142,6 +142,18 @@ def read_pairs(path: str, columns: PairColumns = PairColumns(), schema: pa.Schem
             for name in columns.kept
         ]
         yield pa.table([uids, urls, texts, query_ids, *kept], schema=schema), len(table) - len(whole)
+
+
+def _uids(table: pa.Table) -> pa.ChunkedArray | None:
+    """The table's own uids, where all are names such as ours."""
+    if "uid" not in table.column_names:
+        return None
+    kind = table.schema.field("uid").type
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view()):
+        return None
+    uids = table["uid"].cast(pa.string())
+    return uids if pc.all(pc.fill_null(pc.match_substring_regex(uids, _UID), False), min_count=0).as_py() else None
 
 
 def _names(path: str, columns: PairColumns) -> Sequence[str]:

@@ -35,9 +35,11 @@ def test_names_that_are_no_uids_of_ours_are_not_taken_over(tmp_path, uids):
     assert read(tmp_path / "some.parquet") == (named(ROWS), 0)
 
 
-def test_uids_of_32_hex_digits_are_kept(tmp_path):
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+def test_uids_of_32_hex_digits_are_kept(tmp_path, kind):
     uids = ["0" * 32, "f" * 32]
-    pq.write_table(pa.table({"url": [url for url, _ in ROWS], "text": [text for _, text in ROWS], "uid": uids}), tmp_path / "some.parquet")
+    columns = {"url": [url for url, _ in ROWS], "text": [text for _, text in ROWS], "uid": uids}
+    pq.write_table(pa.table({name: pa.array(values, kind) for name, values in columns.items()}), tmp_path / "some.parquet")
     assert [uid for uid, _, _ in read(tmp_path / "some.parquet")[0]] == uids
 
 
