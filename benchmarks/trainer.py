@@ -74,14 +74,20 @@ def both(python: str, peer: str) -> dict[str, Side]:
     return {"ours": ours, peer: Side([python, "-m", "benchmarks.trainer_peer"])}
 
 
+def random_tokens(count: int, lengths: tuple[int, int], generator: torch.Generator) -> torch.Tensor:
+    """Texts of random ids of CLIP's vocabulary, start and end included in their lengths, int64 [count, 77]."""
+    tokens = torch.zeros(count, 77, dtype=torch.long)
+    for row, length in zip(tokens, torch.randint(lengths[0], lengths[1] + 1, (count,), generator=generator).tolist()):
+        row[:length] = torch.randint(1, 49_000, (length,), generator=generator)
+        row[0], row[length - 1] = 49_406, 49_407
+    return tokens
+
+
 def make_batch(name: str, lengths: tuple[int, int]) -> dict[str, torch.Tensor]:
     """Images as float32 [b, 3, s, s] and tokens int64 [b, 77], the same for both sides."""
     generator = torch.Generator().manual_seed(0)
     size = MODELS[name].image_size
-    tokens = torch.zeros(BATCH, 77, dtype=torch.long)
-    for row, length in zip(tokens, torch.randint(lengths[0], lengths[1] + 1, (BATCH,), generator=generator).tolist()):
-        row[:length] = torch.randint(1, 49_000, (length,), generator=generator)
-        row[0], row[length - 1] = 49_406, 49_407
+    tokens = random_tokens(BATCH, lengths, generator)
     return {"images": torch.randn(BATCH, 3, size, size, generator=generator), "tokens": tokens}
 
 

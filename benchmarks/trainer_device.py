@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.trainer import PEER_NAMES, TEXT_LENGTHS
+from benchmarks.trainer import PEER_NAMES, TEXT_LENGTHS, random_tokens
 from benchmarks.trainer_peer import open_clip_module
 from learning.ranks import Ranks, choose_device
 from trainer.cost import device_flops, step_flops
@@ -43,10 +43,7 @@ def make_chunk(name: str, lengths: tuple[int, int], size: int, device: torch.dev
     """One batch as the loader hands it over."""
     generator = torch.Generator().manual_seed(0)
     side = MODELS[name].image_size
-    tokens = torch.zeros(size, 77, dtype=torch.int32)
-    for row, length in zip(tokens, torch.randint(lengths[0], lengths[1] + 1, (size,), generator=generator).tolist()):
-        row[:length] = torch.randint(1, 49_000, (length,), generator=generator)
-        row[0], row[length - 1] = 49_406, 49_407
+    tokens = random_tokens(size, lengths, generator).int()
     images = torch.randint(0, 256, (size, side, side, 3), generator=generator, dtype=torch.uint8)
     chunk = Chunk(images, tokens, torch.ones(size, dtype=torch.bool), {})
     return chunk.pin_memory() if device.type == "cuda" else chunk
