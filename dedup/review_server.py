@@ -24,6 +24,7 @@ from dedup.overlap import Overlaps, within_name
 from dedup.review import LABELS, Labels, Sample, precision_at_edges, sample_pairs, suggested_threshold
 from learning.images import ImageError, decode
 from wit_builder import files
+from wit_builder.errors import UserError
 
 _HERE = os.path.dirname(__file__)
 _STATIC = {"": ("review.html", "text/html"), "review.js": ("review.js", "text/javascript"), "review.css": ("review.css", "text/css")}
@@ -130,7 +131,11 @@ class Review:
 
 
 def make_server(review: Review, port: int = 0, token: str | None = None) -> tuple[ThreadingHTTPServer, str]:
-    """A server on 127.0.0.1, not yet serving, and the address to open."""
+    """A server on 127.0.0.1, not yet serving, and the address to open.
+
+    Raises:
+      UserError: where the port is taken.
+    """
     token = token or secrets.token_urlsafe(24)
 
     class Handler(BaseHTTPRequestHandler):
@@ -202,6 +207,9 @@ def make_server(review: Review, port: int = 0, token: str | None = None) -> tupl
                 return self._answer(400, b"bad request", "text/plain")
             self._json(review.state(dataset))
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    except OSError as error:
+        raise UserError(f"port {port}: {str(error.strerror).lower()}", where="--port", fix="give another, or none") from error
     server.daemon_threads = True
     return server, f"http://127.0.0.1:{server.server_port}/{token}/"

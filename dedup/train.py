@@ -25,6 +25,7 @@ from dedup.model import build
 from learning import checkpoint
 from learning.interrupt import Interrupt
 from learning.precision import cpu_multiplies_bfloat16
+from learning.ranks import choose_device
 from wit_builder import files
 from wit_builder.errors import UserError
 from wit_builder.outputs import Output
@@ -77,13 +78,13 @@ def train(settings: TrainSettings) -> dict[str, Any]:
         for name in ("size", "recipe", "steps", "minutes", "batch_size", "learning_rate", "weight_decay", "seed", "pool")
     }
     output = Output(settings.output, "dedup train", parameters, {"parts": [part.name for part in parts]})
+    device = choose_device(settings.device)
     if not output.begin({"device": settings.device, "threads": settings.threads}):
         return files.read_json(output.file("manifest.json"))
     pool = Pool(parts, int(resolution * SPARE), settings.pool, settings.seed, settings.threads)
     pool.hold_out(HELD_OUT)
 
     # --- Model and optimiser
-    device = torch.device(settings.device)
     torch.manual_seed(settings.seed)
     model = build(settings.size).to(device, memory_format=torch.channels_last)
     decayed = [weight for weight in model.parameters() if weight.ndim > 1]

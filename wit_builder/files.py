@@ -150,6 +150,19 @@ def read_object(path: str) -> dict[str, Any]:
     return found
 
 
+@contextmanager
+def reading_kept(path: str) -> Iterator[None]:
+    """For what an earlier run kept at `path`, and whole: that it is not is the disk's doing, or somebody's.
+
+    Raises:
+      UserError: in place of what a broken file does to its reader.
+    """
+    try:
+        yield
+    except (EOFError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"an earlier run kept this, and it is broken: {error!r}", where=path, fix="delete it and run again") from error
+
+
 def make_folder(path: str) -> None:
     """Make a folder and those above it; object stores have none.
 

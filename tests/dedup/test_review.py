@@ -3,6 +3,7 @@ import http.client
 import json
 import re
 import shutil
+import socket
 import subprocess
 import threading
 
@@ -209,3 +210,8 @@ async def drive(socket: str, address: str, review: Review) -> None:
             await press("u")  # starts nothing: there is a pair on the page, but the answer shows the new state
             await until("document.querySelectorAll('#around figure').length > 0")
             assert await value("document.querySelectorAll('#around img[onerror], img[src=x]').length") == 0
+
+
+def test_a_port_that_is_taken_is_one_clear_error():
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UserError, match="--port: port .*in use"):
+        make_server(None, taken.getsockname()[1])

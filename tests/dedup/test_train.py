@@ -1,6 +1,7 @@
 """`dedup train`: a run that was cut off and goes on."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 import dedup.train
 from dedup.loss import info_nce
 from dedup.train import TrainSettings, train
+from wit_builder.errors import UserError
 
 
 def settings(images, output) -> TrainSettings:
@@ -52,3 +54,11 @@ def test_killed_and_resumed_equals_undisturbed_bit_for_bit(tmp_path, monkeypatch
     logs = [[json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()] for name in ("whole", "cut")]
     assert logs[0] == logs[1] and logs[0][0]["step"] == 1
     assert sum(resumed["drops"].values()) > 0  # the torn picture was told
+
+
+@pytest.mark.parametrize("device", ["", "xyz", "cuda:99"])
+def test_a_device_that_is_not_there_is_one_clear_error(tmp_path, device):
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match=f"--device {device}: no such device"):
+        train(replace(settings(tmp_path, tmp_path / "out"), device=device))
+    assert not (tmp_path / "out").exists()

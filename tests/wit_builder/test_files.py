@@ -137,3 +137,9 @@ def test_a_device_a_pipe_or_a_folder_is_never_replaced_by_a_file(tmp_path):
         with pytest.raises(UserError, match=f"{name}: {what} stands there"):
             files.write_bytes(str(tmp_path / name), b"data")
     assert {path.name: path.lstat().st_ino for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("error", [EOFError("No data left"), KeyError("rows"), TypeError("null"), ValueError("mmap length")])
+def test_what_an_earlier_run_kept_and_the_disk_spoilt_is_named(error):
+    with pytest.raises(UserError, match="kept.npy: an earlier run kept this, and it is broken"), files.reading_kept("kept.npy"):
+        raise error

@@ -29,7 +29,8 @@ def zero_shot_classifier(encoder: Encoder, class_names: Sequence[str], templates
     stamp = hash64(encoder.identity, len(class_names), *class_names, *templates)
     path = os.path.join(cache, f"classifier-{stamp:016x}.npy")
     if os.path.exists(path):
-        return np.load(path, allow_pickle=False)
+        with files.reading_kept(path):
+            return np.load(path, allow_pickle=False)
     vectors = np.empty((len(class_names), encoder.model.config.embed), np.float32)
     step = max(1, PROMPTS_AT_A_TIME // len(templates))
     for start in range(0, len(class_names), step):

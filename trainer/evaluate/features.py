@@ -260,7 +260,7 @@ def example_row(example: Example) -> dict:
 
 
 def load(folder: str) -> Features:
-    """What `extract` cached in a folder."""
+    """What `extract` cached in a folder. Raises UserError where it is broken."""
     described = files.read_json(os.path.join(folder, "features.json"))
 
     def mapped(name: str) -> Rows:
@@ -268,7 +268,9 @@ def load(folder: str) -> Features:
             return Rows.of(np.empty((described["count"], 0), np.float32))
         return Rows.of(np.memmap(os.path.join(folder, f"{name}.f32"), "<f4", mode="r", shape=(described["count"], described[name])))
 
-    return Features(tables.read_table(os.path.join(folder, "rows.parquet")), mapped("features"), mapped("embedding"), described["skipped"])
+    with files.reading_kept(folder):
+        rows = tables.read_table(os.path.join(folder, "rows.parquet"))
+        return Features(rows, mapped("features"), mapped("embedding"), described["skipped"])
 
 
 def labelled(opened: EvaluationSet, features: Features, split: str, *, allow_empty: bool = False) -> Features:

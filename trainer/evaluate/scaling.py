@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -54,7 +55,7 @@ def read_compute(path: str, checkpoints: Sequence[str]) -> dict[str, float]:
     except (KeyError, TypeError, ValueError) as error:
         raise UserError("not a table of compute", where=path, fix=fix) from error
     for checkpoint in checkpoints:
-        if not known.get(checkpoint, 0) > 0:
+        if not 0 < known.get(checkpoint, 0) < math.inf:
             raise UserError(f"no compute above zero for {checkpoint}", where=path, fix="one row for each --checkpoint, named as there")
     return {checkpoint: known[checkpoint] for checkpoint in checkpoints}
 

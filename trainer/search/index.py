@@ -150,9 +150,10 @@ def build_index(encoder: Encoder, parts: Sequence[Part], folder: str, threads: i
     rows, drops, made_with = [], Counter(), Counter()
     for path in paths:
         notes = files.read_json(_notes_of(path))
-        rows.append(notes["rows"])
-        drops.update(notes["drops"])
-        made_with[notes["made_with"]] += notes["rows"]
+        with files.reading_kept(_notes_of(path)):
+            rows.append(notes["rows"])
+            drops.update(notes["drops"])
+            made_with[notes["made_with"]] += notes["rows"]
     if not sum(rows):
         told = ", ".join(f"{reason}: {number}" for reason, number in sorted(drops.items())) or "they are empty"
         raise UserError(f"no usable picture ({told})", where=parts[0].name, fix="pictures are JPEG, PNG, WebP, GIF, BMP or TIFF")

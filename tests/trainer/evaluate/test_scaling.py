@@ -58,6 +58,9 @@ def test_lines_against_scipy():
 def test_compute_from_a_table(tmp_path):
     (tmp_path / "c.csv").write_text("checkpoint,compute\na.pt,10\nb.pt,1e3\n")
     assert read_compute(str(tmp_path / "c.csv"), ["b.pt", "a.pt"]) == {"b.pt": 1000.0, "a.pt": 10.0}
+    (tmp_path / "inf.csv").write_text("checkpoint,compute\na.pt,1e400\n")
+    with pytest.raises(UserError, match="no compute above zero for a.pt"):
+        read_compute(str(tmp_path / "inf.csv"), ["a.pt"])
     with pytest.raises(UserError, match="no compute above zero for c.pt"):
         read_compute(str(tmp_path / "c.csv"), ["c.pt"])
     (tmp_path / "c.csv").write_text("name,compute\na.pt,10\n")
