@@ -16,6 +16,7 @@ from aiohttp import web
 
 from wit_builder import files
 from wit_builder.errors import UserError, exit_with
+from wit_builder.flags import PORT
 
 ROUTES = "routes.json"
 _TYPES = {".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".gif": "image/gif", ".html": "text/html; charset=utf-8"}
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until standard input is closed."""
     parser = argparse.ArgumentParser(prog="python -m sample_world.server", description=__doc__.split("\n")[0])
     parser.add_argument("--site", required=True, metavar="FOLDER", help="the folder `site` of a made world")
-    parser.add_argument("--port", type=int, default=0, metavar="N", help="on 127.0.0.1 (default: a free one)")
+    parser.add_argument("--port", type=PORT, default=0, metavar="N", help="on 127.0.0.1 (default: a free one)")
     flags = parser.parse_args(arguments)
     if not files.exists(os.path.join(flags.site, ROUTES)):
         raise UserError(f"no {ROUTES} there", where=flags.site, fix="give the folder site of a world of python -m sample_world")
