@@ -17,8 +17,8 @@ from wit_builder.flags import AMOUNT, BATCH, NOT_NEGATIVE, POSITIVE, SEED, SHARE
 OBJECTIVES = ("clip", "convirt", "siglip", "bow-contrastive", "bow-prediction", "captioning")
 
 
-def _flag(default, help: str, choices: Sequence[str] = (), bounds: Bounded | None = None):
-    return field(default=default, metadata={"help": help, "choices": tuple(choices), "bounds": bounds})
+def _flag(default, help: str, choices: Sequence[str] = (), bounds: Bounded | None = None, metavar: str = "PATTERN"):
+    return field(default=default, metadata={"help": help, "choices": tuple(choices), "bounds": bounds, "metavar": metavar})
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class TrainConfig:
     checkpoint_steps: int = _flag(1_000, "steps between checkpoints (0: never by steps)", bounds=NOT_NEGATIVE)
     checkpoint_minutes: float = _flag(15.0, "minutes between checkpoints (0: never by time)", bounds=AMOUNT)
     keep: int = _flag(3, "checkpoints kept", bounds=POSITIVE)
+    eval: tuple[str, ...] = _flag((), "evaluation sets, classified or retrieved before training and at each checkpoint", metavar="NAME=DIR")
     peak_flops: float = _flag(0.0, "FLOP/s of one device, for utilisation (default: known GPUs; a CPU is measured)", bounds=AMOUNT)
 
     def __post_init__(self) -> None:
@@ -127,17 +128,19 @@ class TrainConfig:
         return cls(**made)
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """A flag for each field, and --config; only flags that are given appear in the parsed namespace."""
+def add_flags(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -> None:
+    """A flag for each field but some, and --config; only flags that are given appear in the parsed namespace."""
     parser.add_argument("--config", metavar="FILE", help="JSON file of settings; flags come before it")
     kinds = typing.get_type_hints(TrainConfig)
     for item in dataclasses.fields(TrainConfig):
+        if item.name in without:
+            continue
         kind, default = kinds[item.name], item.default
         options: dict = {"default": argparse.SUPPRESS, "help": item.metadata["help"]}
         if kind is bool:
             options["action"] = argparse.BooleanOptionalAction
         elif isinstance(kind, types.GenericAlias):
-            options |= {"nargs": "+", "metavar": "PATTERN"}
+            options |= {"nargs": "+", "action": "extend", "metavar": item.metadata["metavar"]}
         else:
             options |= {"type": item.metadata["bounds"] or kind, "metavar": item.name.upper()}
             if item.metadata["choices"]:

@@ -17,6 +17,7 @@ from wit_builder.progress import progress
 from wit_builder.report import Section, render
 
 METRICS = "metrics.jsonl"
+EVALUATIONS = "evaluations.jsonl"
 _DATA_LIMITS = 0.1  # share of the time spent waiting for data above which data is said to be the limit
 
 
@@ -46,6 +47,7 @@ class Log:
             from torch.utils.tensorboard import SummaryWriter
 
             _keep_steps(os.path.join(folder, METRICS), first_step)
+            _keep_steps(os.path.join(folder, EVALUATIONS), first_step + 1)
             self._stream = open(os.path.join(folder, METRICS), "a", encoding="utf-8")
             self._board = SummaryWriter(os.path.join(folder, "tensorboard"), purge_step=first_step)
             self._line = progress("training", steps, "step", scale=False)
@@ -101,6 +103,18 @@ class Log:
         self._line.set_postfix_str(f"loss {row['loss']:.3f}, {row['samples_per_second']:.0f} samples/s, limit: {row['limit']}")
         self._line.update()
 
+    def evaluated(self, steps: int, found: dict[str, float]) -> None:
+        """Note what the model scores on evaluation sets after so many steps. What it took is no time of training."""
+        self._since = time.perf_counter()
+        row = {"step": steps, "samples": steps * self.batch_size, "sets": found}
+        with open(os.path.join(self.folder, EVALUATIONS), "a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
+        for name, value in found.items():
+            self._board.add_scalar(f"evaluation/{name}", value, steps)
+        if not self._line.disable:
+            scores = ", ".join(f"{name} {value:.1%}" for name, value in found.items())
+            self._line.write(f"after {steps:,} steps: {scores}", file=sys.stderr)
+
     def close(self) -> None:
         if self._stream is not None:
             self._stream.close()
@@ -129,9 +143,8 @@ def _keep_steps(path: str, first_step: int) -> None:
 
 
 def write_report(folder: str, title: str) -> None:
-    """report.html: the curves of a run, from its metrics.jsonl."""
-    with open(os.path.join(folder, METRICS), encoding="utf-8") as stream:
-        rows = [json.loads(line) for line in stream]
+    """report.html: the curves of a run, from its metrics.jsonl and evaluations.jsonl."""
+    rows = _read(os.path.join(folder, METRICS))
     if not rows:
         return
     samples = [row["samples"] for row in rows]
@@ -147,7 +160,36 @@ def write_report(folder: str, title: str) -> None:
             axes.grid(alpha=0.3)
 
         section.plot(draw, alt=f"{label} against pairs seen", height=2.6)
-    files.write_bytes(os.path.join(folder, "report.html"), render(title, [section]))
+    sections = [section]
+    if evaluations := _read(os.path.join(folder, EVALUATIONS)):
+        sections.insert(0, _on_the_way(evaluations))
+    files.write_bytes(os.path.join(folder, "report.html"), render(title, sections))
+
+
+def _read(path: str) -> list[dict]:
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding="utf-8") as stream:
+        return [json.loads(line) for line in stream]
+
+
+def _on_the_way(evaluations: list[dict]) -> Section:
+    names = sorted({name for row in evaluations for name in row["sets"]})
+    section = Section("Evaluations on the way", "Accuracy of sets with classes; of others, recall at 1 from text to image. Per cent.")
+
+    def draw(figure) -> None:
+        axes = figure.subplots()
+        for name in names:
+            rows = [row for row in evaluations if name in row["sets"]]
+            axes.plot([row["samples"] for row in rows], [100 * row["sets"][name] for row in rows], marker="o", markersize=3, label=name)
+        axes.set(xlabel="pairs seen", ylabel="per cent")
+        axes.grid(alpha=0.3)
+        axes.legend()
+
+    section.plot(draw, alt="scores against pairs seen", height=3)
+    last = evaluations[-1]
+    section.table(["set", f"after {last['step']:,} steps"], [(name, f"{value:.1%}") for name, value in last["sets"].items()])
+    return section
 
 
 def say(message: str) -> None:

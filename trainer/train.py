@@ -114,6 +114,13 @@ def _train(config: TrainConfig, ranks: processes.Ranks, resume: str, dry_run: bo
     if config.compile:
         model.compile(dynamic=False)
 
+    # Evaluations on the way: the first process does them, while the others wait for its next gradients.
+    midway = None
+    if config.eval and ranks.first:
+        from trainer.midway import Midway  # brings SciPy and scikit-learn
+
+        midway = Midway(config.eval, config.objective, tokenizer, precision)
+
     # Optimiser.
     beta2, epsilon = config.adam(sizes)
     groups = parameter_groups(model, config.weight_decay)
@@ -165,6 +172,8 @@ def _train(config: TrainConfig, ranks: processes.Ranks, resume: str, dry_run: bo
     step = first_step - 1
     source = batches(chunks, first_step, workers, pin=device.type == "cuda")
     try:
+        if midway and not first_step:
+            log.evaluated(0, midway.evaluate(model))  # also tells of a set that is of no use
         with Interrupt(ranks.count == 1) as stop:
             for step in range(first_step, plan.steps):
                 # A batch: this rank's share of it, in chunks.
@@ -206,6 +215,15 @@ def _train(config: TrainConfig, ranks: processes.Ranks, resume: str, dry_run: bo
                     if stop.asked:
                         say(f"saved: {last_good}")
                         raise KeyboardInterrupt
+                    if midway:
+                        log.evaluated(step + 1, midway.evaluate(model))
+        if ranks.first:
+            tensors, about = state()
+            checkpoints.save(plan.steps, tensors, about)
+            weights = {name: tensor for name, tensor in tensors.items() if name.startswith(MODEL_PREFIX)}
+            save(files.join(config.output, MODEL_FILE), weights, {name: value for name, value in about.items() if name != "state"})
+            if midway and first_step < plan.steps:
+                log.evaluated(plan.steps, midway.evaluate(model))
     except logs.NotFinite as error:
         raise logs.not_finite(error.step, last_good) from error
     finally:
@@ -213,10 +231,6 @@ def _train(config: TrainConfig, ranks: processes.Ranks, resume: str, dry_run: bo
 
     # The end.
     if ranks.first:
-        tensors, about = state()
-        checkpoints.save(plan.steps, tensors, about)
-        weights = {name: tensor for name, tensor in tensors.items() if name.startswith(MODEL_PREFIX)}
-        save(files.join(config.output, MODEL_FILE), weights, {name: value for name, value in about.items() if name != "state"})
         logs.write_report(config.output, f"Training of {config.model} by {config.objective}")
         for reason, number in sorted(log.drops.items()):
             say(f"unreadable: {number:,} {reason}")
@@ -239,7 +253,9 @@ def _claim(config: TrainConfig, checkpoints: Checkpoints, resume: str) -> None:
         raise UserError("this folder is not empty and holds no run", where=config.output, fix="give another --output, or empty it")
     files.make_folder(config.output)
     files.write_json(path, config.to_json())
-    logs.say("configuration: " + ", ".join(f"{name} {json.dumps(value)}" for name, value in config.to_json().items()))
+    beta2, epsilon = config.adam(model_config(config.model))
+    shown = config.to_json() | {"learning_rate": config.peak_rate(), "beta2": beta2, "epsilon": epsilon}
+    logs.say("configuration: " + ", ".join(f"{name} {json.dumps(value)}" for name, value in shown.items()))
 
 
 def _tokenizer(config: TrainConfig, index: Index) -> Tokenizer:
@@ -278,5 +294,3 @@ def _restore(model, optimiser, scaler, tensors, metadata, device) -> int:
     scaler.load_state_dict(state["scaler"])
     set_random_state(state["random"], device)
     return metadata["step"]
-
-

@@ -17,5 +17,5 @@ def progress(label: str, total: float | None, unit: str, *, scale: bool = True) 
         disable=not sys.stderr.isatty(),
         file=sys.stderr,
         dynamic_ncols=True,
-        leave=True,
+        leave=None,  # one inside another goes when it is done
     )

@@ -1,11 +1,13 @@
 """Small shards, made by code: pictures of one plain colour each, with texts that name it."""
 
 import io
+import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from trainer.config import TrainConfig
 from wit_builder.hashing import pair_uid
 from wit_builder.shards import SUCCESS, ShardRow, write_shard
 
@@ -34,3 +36,27 @@ def shards(tmp_path_factory):
     for shard, (first, last) in enumerate([(0, 40), (40, 75), (75, 103)]):
         write_shard(str(folder), shard, [row(number) for number in range(first, last)])
     return folder
+
+
+SMALL = {
+    "embed": 16, "image_size": 32, "image_layers": [1], "image_width": 32, "image_heads": 2, "patch": 8,
+    "text_width": 16, "text_heads": 2, "text_layers": 1, "context": 12, "vocabulary": 560,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "small.json"
+    path.write_text(json.dumps(SMALL))
+    return str(path)
+
+
+def config(shards, model, output, **more):
+    """The same configuration as `command` gives, for runs in this process."""
+    settings = dict(shards=(str(shards),), model=model, output=str(output), batch_size=16, workers=0, device="cpu", precision="fp32")
+    return TrainConfig(**(settings | dict(checkpoint_steps=3, learning_rate=1e-3, epochs=1.6) | more))
+
+
+def metrics(output):
+    rows = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    return [(row["step"], row["loss"], row["gradient_norm"], row["logit_scale"]) for row in rows]

@@ -2,8 +2,7 @@ import json
 
 import pytest
 
-from tests.trainer.conftest import COLOURS, encoded
-from tests.trainer.test_train import SMALL
+from tests.trainer.conftest import COLOURS, SMALL, encoded
 from trainer.commands.compare_objectives import main
 from trainer.compare import pairs_needed
 from wit_builder.errors import UserError

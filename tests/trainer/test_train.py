@@ -1,6 +1,5 @@
 """`trainer train` as its user runs it: whole runs, kill -9, two processes."""
 
-import json
 import os
 import shutil
 import signal
@@ -14,35 +13,18 @@ import pytest
 import torch
 
 from learning import checkpoint
-from trainer.config import TrainConfig
+from tests.trainer.conftest import config, metrics
 from trainer.load import load
 from trainer.train import train
 from wit_builder.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SMALL = {
-    "embed": 16, "image_size": 32, "image_layers": [1], "image_width": 32, "image_heads": 2, "patch": 8,
-    "text_width": 16, "text_heads": 2, "text_layers": 1, "context": 12, "vocabulary": 560,
-}  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def small_model(tmp_path_factory):
-    path = tmp_path_factory.mktemp("model") / "small.json"
-    path.write_text(json.dumps(SMALL))
-    return str(path)
 
 
 def command(shards, model, output, *more):
     fixed = ["--shards", str(shards), "--model", model, "--output", str(output), "--batch-size", "16", "--workers", "1",
              "--device", "cpu", "--precision", "fp32", "--checkpoint-steps", "3", "--learning-rate", "1e-3", "--epochs", "1.6"]  # fmt: skip
     return [sys.executable, "-m", "trainer", "train", *fixed, *more]
-
-
-def config(shards, model, output, **more):
-    """The same configuration as `command` gives, for runs in this process."""
-    settings = dict(shards=(str(shards),), model=model, output=str(output), batch_size=16, workers=0, device="cpu", precision="fp32")
-    return TrainConfig(**(settings | dict(checkpoint_steps=3, learning_rate=1e-3, epochs=1.6) | more))
 
 
 def run(arguments, **environment):
@@ -54,11 +36,6 @@ def finished(process, code=0):
     output, errors = process.communicate(timeout=200)
     assert process.returncode == code, errors
     return output + errors
-
-
-def metrics(output):
-    rows = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
-    return [(row["step"], row["loss"], row["gradient_norm"], row["logit_scale"]) for row in rows]
 
 
 @pytest.fixture(scope="session")
@@ -77,9 +54,7 @@ def test_a_run_leaves_a_model_that_loads_and_a_page_of_curves(plain):
     image, text = loaded.model(images, loaded.tokenize(["red", "blue"]))
     assert image.shape == text.shape == (2, 16)
     assert "<svg" in (page := (plain / "report.html").read_text()) or "data:image/png" in page
-    assert sorted(path.name for path in (plain / "checkpoints").iterdir()) == [
-        f"step-{step:09d}.safetensors" for step in (6, 9, 11)
-    ]
+    assert sorted(path.name for path in (plain / "checkpoints").iterdir()) == [f"step-{step:09d}.safetensors" for step in (6, 9, 11)]
     assert any((plain / "tensorboard").iterdir())
 
 

@@ -21,13 +21,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    add_flags(parser)
+    add_flags(parser, without=["eval"])
     parser.add_argument("--objectives", nargs="+", choices=OBJECTIVES, default=["captioning", "bow-prediction", "bow-contrastive", "clip"])
-    parser.add_argument("--eval", required=True, metavar="NAME=DIR", help="the evaluation set to classify")
+    parser.add_argument("--eval", required=True, dest="classified", metavar="NAME=DIR", help="the evaluation set to classify")
     parser.add_argument("--template", default="a photo of a {}.", help="the prompt (default: a photo of a {}.)")
     parser.add_argument("--points", type=Bounded(int, 1, 1000), default=8, help="evaluations of each run, evenly spaced (default: 8)")
     flags = parser.parse_args(arguments)
-    (opened,) = parse_set_flags([flags.eval])
+    (opened,) = parse_set_flags([flags.classified])
     if len(opened.class_names) < 2:
         raise UserError("it names fewer than two classes", where=opened.path, fix="give a classification set")
     if "{}" not in flags.template:
