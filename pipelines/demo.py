@@ -22,6 +22,7 @@ from wit_builder import files
 from wit_builder.errors import UserError, exit_with
 from wit_builder.flags import SEED, WORKERS
 from wit_builder.outputs import Output
+from wit_builder.parallel import available_cores
 
 SUMMARY = "summary.json"
 GRACE = 15  # seconds that an interrupted stage gets to end by itself
@@ -56,12 +57,14 @@ class Step:
       arguments: what follows `python -m`.
       after: names of the stages whose files it reads.
       served: whether the web must be up meanwhile.
+      beside: whether it is trained beside another model, on half of the cores.
     """
 
     name: str
     arguments: tuple[str, ...]
     after: tuple[str, ...] = ()
     served: bool = False
+    beside: bool = False
 
 
 def steps(folder: str, seed: int, scale: str, workers: int | None) -> list[Step]:
@@ -96,7 +99,7 @@ def steps(folder: str, seed: int, scale: str, workers: int | None) -> list[Step]
         Step("dedup train", (
             "dedup", "train", "--shards", path("shards"), "--size", "tiny", "--recipe", "paper", "--seed", str(seed),
             "--steps", str(size.detector_steps), "--batch-size", str(size.detector_batch), "--output", path("detector"),
-        ), after=("download_images",)),
+        ), after=("download_images",), beside=True),
         Step("find_overlaps", (
             "pipelines.find_overlaps", "--shards", path("shards"), *sets, "--detector", path("detector", "detector.safetensors"),
             *common, "--output", path("overlaps"),
@@ -104,7 +107,7 @@ def steps(folder: str, seed: int, scale: str, workers: int | None) -> list[Step]
         Step("trainer train", (
             "trainer", "train", "--shards", path("shards"), "--model", "tiny", "--epochs", str(size.epochs),
             "--batch-size", "32", "--learning-rate", "0.001", "--seed", str(seed), "--resume", "auto", "--output", path("model"),
-        ), after=("download_images",)),
+        ), after=("download_images",), beside=True),
         Step("trainer zero-shot", (
             "trainer", "zero-shot", "--checkpoint", path("model", "model.safetensors"), *sets,
             "--cache", path("cache"), "--output", path("zero-shot"),
@@ -210,7 +213,10 @@ def _started(step: Step, output: Output, label: str) -> Iterator[_Running]:
         stream = stack.enter_context(open(log, "wb"))
         stream.write(f"$ {shlex.join(command)}\n".encode())
         stream.flush()
-        child = stack.enter_context(_child(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT))
+        # Two that both take all cores wait for each other's threads, and are several times as slow as on half of them.
+        threads = {"OMP_NUM_THREADS": str(max(1, available_cores() // 2))} if step.beside else {}
+        environment = {**threads, **os.environ}
+        child = stack.enter_context(_child(command, env=environment, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT))
         yield _Running(step, label, log, time.monotonic(), child, stack)
 
 
