@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import re
+import select
+import signal
 import sys
 from collections.abc import Callable
 from types import TracebackType
@@ -86,13 +88,21 @@ def interrupt_quietly() -> None:
 
 
 def exit_with(main: Callable[[], int | None]) -> NoReturn:
-    """Run a command's `main` and exit: 0 done, 1 an error the user can mend, 130 interrupted."""
+    """Run a command's `main` and exit: 0 done, 1 an error the user can mend, 130 interrupted, 141 nobody reads on (`| head`)."""
     try:
-        sys.exit(main() or 0)
+        try:
+            code = main() or 0
+        except SystemExit as end:
+            code = end.code
+        sys.stdout.flush()
+        sys.exit(code)
     except KeyboardInterrupt:
         print(_INTERRUPTED, file=sys.stderr)
         sys.exit(130)
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _has_no_reader():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be flushed
+            sys.exit(128 + signal.SIGPIPE)
         if _interrupted(error):
             print(_INTERRUPTED, file=sys.stderr)
             sys.exit(130)
@@ -101,6 +111,16 @@ def exit_with(main: Callable[[], int | None]) -> NoReturn:
             raise
         print(f"error: {message}", file=sys.stderr)
         sys.exit(1)
+
+
+def _has_no_reader() -> bool:
+    """Whether whoever read our output has gone."""
+    try:
+        watched = select.poll()
+        watched.register(sys.stdout.fileno(), 0)
+        return any(event & select.POLLERR for _, event in watched.poll(0))
+    except (AttributeError, OSError, ValueError):
+        return False
 
 
 def _interrupted(error: BaseException) -> bool:

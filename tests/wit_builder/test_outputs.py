@@ -1,6 +1,8 @@
 import errno
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -91,3 +93,21 @@ def test_optional_parts_of_the_install_are_named_when_missing():
         missing = ModuleNotFoundError(f"No module named {name!r}", name=f"{imported.get(name, name)}.part")
         assert "is not installed (in the project's folder" in user_message(missing)
     assert user_message(ModuleNotFoundError("No module named 'trainer.lost'", name="trainer.lost")) is None
+
+
+@pytest.mark.parametrize("main", ["lambda: print('x' * 100_000)", "lambda: print('short')", "lambda: sys.exit(print('short'))"])
+def test_output_that_nobody_reads_on_is_no_error(main):
+    """As `| head` leaves it."""
+    script = f"import sys; from wit_builder.errors import exit_with; sys.stdin.read(); exit_with({main})"
+    command = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    command.stdout.close()
+    command.stdin.close()
+    assert (command.wait(60), command.stderr.read()) == (141, "")
+    command.stderr.close()
+
+
+def test_a_pipe_that_breaks_elsewhere_is_a_bug():
+    with pytest.raises(BrokenPipeError):
+        exit_with(lambda: (_ for _ in ()).throw(BrokenPipeError(32, "Broken pipe")))
