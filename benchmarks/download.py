@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
+import itertools
 import json
 import os
 import shutil
@@ -37,6 +38,7 @@ from wit_builder.images import DRAFT_MARGIN, ImageRules, encode_image, geometry
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = ((1024, 768), (800, 600), (1200, 800), (1024, 1024), (768, 1024), (1280, 853), (640, 853), (900, 1200), (700, 700))
 QUALITY = 91
+PAGE = os.sysconf("SC_PAGE_SIZE")
 PICTURES = 180  # different ones; each is served under many names
 
 
@@ -131,8 +133,8 @@ def image_work(folder: Path) -> str:
     return f"image work alone: {whole:.1f} CPU ms an image, {decoding:.1f} of it decoding"
 
 
-def tree_memory(root: int) -> tuple[int, int]:
-    """Resident memory of a process and all below it, in bytes: summed, and with shared pages shared out (PSS)."""
+def tree_memory(root: int, shared_out: bool) -> int:
+    """Resident memory of a process and all below it, in bytes: summed, or with shared pages shared out (PSS), which is slow to read."""
     children: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -141,20 +143,19 @@ def tree_memory(root: int) -> tuple[int, int]:
             except OSError:
                 continue
             children.setdefault(int(stat.rsplit(")", 1)[1].split()[1]), []).append(int(entry))
-    todo, resident, shared_out = [root], 0, 0
+    todo, found = [root], 0
     while todo:
         process = todo.pop()
         todo += children.get(process, [])
         try:
-            lines = Path("/proc", str(process), "smaps_rollup").read_text().splitlines()
+            if shared_out:
+                lines = Path("/proc", str(process), "smaps_rollup").read_text().splitlines()
+                found += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+            else:
+                found += int(Path("/proc", str(process), "statm").read_text().split()[1]) * PAGE
         except OSError:
             continue
-        for line in lines:
-            if line.startswith("Rss:"):
-                resident += int(line.split()[1]) * 1024
-            elif line.startswith("Pss:"):
-                shared_out += int(line.split()[1]) * 1024
-    return resident, shared_out
+    return found
 
 
 def measure(command: list[str], environment: dict[str, str]) -> dict[str, float]:
@@ -166,8 +167,12 @@ def measure(command: list[str], environment: dict[str, str]) -> dict[str, float]
         peaks, ended = [0, 0], threading.Event()
 
         def watch() -> None:
-            while not ended.wait(0.1):
-                peaks[:] = map(max, peaks, tree_memory(process.pid))
+            for turn in itertools.count():
+                if ended.wait(0.1):
+                    return
+                peaks[0] = max(peaks[0], tree_memory(process.pid, shared_out=False))
+                if turn % 10 == 9:
+                    peaks[1] = max(peaks[1], tree_memory(process.pid, shared_out=True))
 
         watcher = threading.Thread(target=watch)
         watcher.start()
