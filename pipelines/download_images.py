@@ -13,15 +13,17 @@ from wit_builder import images
 from wit_builder.download.settings import PAIRS_PER_SHARD, FetchSettings, parse_host_map
 from wit_builder.errors import UserError
 from wit_builder.flags import LARGEST, Bounded
+from wit_builder.parallel import loading
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the stage with these command-line arguments."""
     keep_little()
-    running = Running(_parser(), arguments, workers_import="wit_builder.download.downloader")
-    settings, rules = _settings(running.flags), _rules(running.flags)
+    with loading():
+        running = Running(_parser(), arguments, workers_import="wit_builder.download.downloader")
+        settings, rules = _settings(running.flags), _rules(running.flags)
 
-    from pipelines import downloading  # brings Beam and Arrow, while the workers start
+        from pipelines import downloading  # brings Beam and Arrow, while the workers start
 
     downloading.run_stage(running, _parameters(running.flags), settings, rules)
 

@@ -1,3 +1,4 @@
+import gc
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import pytest
 
 from wit_builder import parallel
 from wit_builder.errors import UserError
-from wit_builder.parallel import close_pool, run_tasks, start_pool
+from wit_builder.parallel import close_pool, loading, run_tasks, start_pool
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -112,3 +113,12 @@ def test_workers_end_with_their_parent(ending, tmp_path):
     assert time.monotonic() < deadline
     running.stderr.close()
     running.stdout.close()
+
+
+def test_loading_leaves_the_collector_on_and_what_was_loaded_out_of_its_sight():
+    before = gc.get_freeze_count()
+    with pytest.raises(ImportError), loading():
+        assert not gc.isenabled()
+        raise ImportError
+    assert gc.isenabled() and gc.get_freeze_count() > before
+    gc.unfreeze()
