@@ -178,8 +178,7 @@ def build_index(patterns: Sequence[str], exclude: str = "", processes: int = 1, 
 def _load(path: str) -> np.ndarray:
     if not files.is_remote(path):
         return np.load(path, mmap_mode="r", allow_pickle=False)  # it may be gigabytes, of which a copy is made anyway
-    with files.open_read(path) as stream:
-        return np.load(io.BytesIO(stream.read()), allow_pickle=False)
+    return np.load(io.BytesIO(files.read_bytes(path)), allow_pickle=False)
 
 
 def _kept(keep: str, tars: Mapping[str, str], excluding: str) -> dict[str, tuple[np.ndarray, dict[str, int]]]:

@@ -33,6 +33,7 @@ from trainer.weights import initialise_from
 from wit_builder import files
 from wit_builder.errors import UserError
 from wit_builder.parallel import available_cores
+from wit_builder.report import counted
 
 MODEL_FILE = "model.safetensors"  # the weights at the end, without the optimiser's state
 CONFIG_FILE = "config.json"
@@ -90,8 +91,7 @@ def _train(config: TrainConfig, ranks: processes.Ranks, resume: str, dry_run: bo
     plan = Plan(config.batch_size, min(config.chunk_size or share, share), round(config.epochs * len(index)), ranks.rank, ranks.count)
     for reason, number in index.drops.items():
         say(f"left out: {number:,} {reason}")
-    shards = f"{len(index.tars):,} shard{'' if len(index.tars) == 1 else 's'}"
-    say(f"{len(index):,} samples in {shards}; {plan.steps:,} steps of {config.batch_size:,} pairs")
+    say(f"{len(index):,} samples in {counted(len(index.tars), 'shard')}; {plan.steps:,} steps of {config.batch_size:,} pairs")
 
     # Model.
     sizes = config.model_sizes(tokenizer.vocabulary)

@@ -17,6 +17,11 @@ _DECIMAL = re.compile(r"-?[\d,]+(\.\d{1,4})?")
 _PAGE = os.path.join(os.path.dirname(__file__), "report.html")
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things, such as `1 shard` or `1,200 shards`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -1,6 +1,6 @@
 import re
 
-from wit_builder.report import Section, render
+from wit_builder.report import Section, counted, render
 
 
 def test_texts_are_escaped_and_the_page_needs_no_network():
@@ -45,3 +45,7 @@ def test_measured_numbers_of_a_column_have_as_many_decimals():
     section.table(["top-1", "examples", "p", "λ"], [[9.0, 60, 0.05, 1e-6], [18.333, 1200, 0.25, 1.5], [None, None, 0.5, 2.0]])
     cells = re.findall(r'<td class="number">(.*?)</td>', render("Report", [section]).decode())
     assert cells == ["9.00", "60", "0.05", "1e-06", "18.33", "1,200", "0.25", "1.5", "", "", "0.50", "2"]
+
+
+def test_one_is_no_plural():
+    assert [counted(number, "shard") for number in (0, 1, 1200)] == ["0 shards", "1 shard", "1,200 shards"]

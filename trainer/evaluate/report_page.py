@@ -14,7 +14,7 @@ from trainer.evaluate.probe import main_score
 from trainer.evaluate.report_flags import included_sections
 from trainer.evaluate.report_models import model_sections
 from trainer.evaluate.scoring import primary_metric
-from wit_builder.report import Section, render
+from wit_builder.report import Section, counted, render
 
 METRIC_NAMES = {"top1": "top-1", "map11": "11-point mAP"}
 
@@ -45,19 +45,15 @@ def page(about: dict[str, Any] | None, found: dict[str, Any], folders: Sequence[
         if about
         else "Features from elsewhere"
     )
-    lead = f"{what}; {_sets(len(sets))}. Numbers are per cent; low and high bound the 99.5% Clopper-Pearson interval."
+    lead = f"{what}; {counted(len(sets), 'set')}. Numbers are per cent; low and high bound the 99.5% Clopper-Pearson interval."
     return render("Evaluation of a CLIP model" if about else "Linear probes", sections, lead)
-
-
-def _sets(number: int) -> str:
-    return f"{number} set{'' if number == 1 else 's'}"
 
 
 def zero_shot_section(sets: dict[str, Any], over: dict[str, Any]) -> list[Section]:
     rows = {name: one["zero_shot"] for name, one in sets.items() if "zero_shot" in one}
     if not rows:
         return []
-    section = Section("Zero-shot", f"Mean over {_sets(len(rows))}: {percent(over['zero_shot_mean'])}.")
+    section = Section("Zero-shot", f"Mean over {counted(len(rows), 'set')}: {percent(over['zero_shot_mean'])}.")
     ordered = sorted(rows, key=lambda name: main_score(rows[name]))
 
     def draw(figure: Any) -> None:
@@ -103,7 +99,7 @@ def probe_section(sets: dict[str, Any], over: dict[str, Any]) -> list[Section]:
     if not rows:
         return []
     correlation = over["correlation"] if len(rows) > 2 else None  # through two points there is always a line
-    note = f"Mean of the probes over {_sets(len(rows))}: {percent(over['linear_probe_mean'])}."
+    note = f"Mean of the probes over {counted(len(rows), 'set')}: {percent(over['linear_probe_mean'])}."
     if correlation is not None:
         note += f" Correlation of zero-shot with the probe: r = {correlation:.2f}."
     section = Section("Zero-shot against linear probe", note)
@@ -148,7 +144,7 @@ def few_shot_section(sets: dict[str, Any], over: dict[str, Any]) -> list[Section
     match = over["shots_to_match"]
     if match:
         note += (
-            f" Over {_sets(match['sets'])} with 16 examples a class, a probe needs {match['median']:.3g} of them (median) or"
+            f" Over {counted(match['sets'], 'set')} with 16 examples a class, a probe needs {match['median']:.3g} of them (median) or"
             f" {match['mean']:.3g} (mean) to equal zero-shot."
         )
     section = Section("Few-shot", note)

@@ -29,7 +29,7 @@ from wit_builder.evalsets import open_pictures
 from wit_builder.flags import DRAWS, SEED, Bounded
 from wit_builder.hashing import hash64
 from wit_builder.outputs import Output
-from wit_builder.report import Section, render
+from wit_builder.report import Section, counted, render
 
 CURVE = 64  # points of a curve that are kept
 IN_PLOT, ON_PAGE = 12, 200  # pictures
@@ -228,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     drops = add_images(output, encoder, targets, found, flags) if flags.images else {}
     for one in found:
         print(f"{one['title']}: {one['start']:.4g} → {one['end']:.4g}")
-    lead = f"{len(found):,} picture{'' if len(found) == 1 else 's'} of {side}×{side} pixels, {flags.steps} steps, seed {flags.seed}."
+    lead = f"{counted(len(found), 'picture')} of {side}×{side} pixels, {flags.steps} steps, seed {flags.seed}."
     metrics = {"pictures": found}
     files.write_json(output.file("metrics.json"), metrics)
     files.write_bytes(output.file("report.html"), render("What the model looks for", sections(metrics, output.path), lead))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -82,7 +82,7 @@ def find_parts(paths: Sequence[str], index: str) -> tuple[list[Part], dict[str, 
             whole, unfinished = find_tars(tars)
             left_out["unfinished shard"] += unfinished
             root = os.path.dirname(files.absolute(files.input_root(path)).rstrip("/"))
-            digests = _digests(list(whole), index)
+            digests = _digests(whole, index)
             parts = [Part(tar, safe_name(files.relative_name(tar, root)), "", (), digests[tar]) for tar in whole]
         elif files.is_folder(path):
             parts, others = _folder_parts(path)
@@ -137,19 +137,18 @@ def _digest_of(folder: str, names: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def _digests(tars: Sequence[str], index: str) -> dict[str, str]:
-    """SHA-256 of each tar: of shards from their statistics, of others from the file, once for each size and time of change."""
+def _digests(tars: Mapping[str, str], index: str) -> dict[str, str]:
+    """SHA-256 of each tar of `find_tars`: of shards from their statistics, of others from the file, once for each content."""
     found = {}
     kept = files.join(index, DIGESTS)
     known = files.read_json(kept) if files.exists(kept) else {}
     unknown = {}
-    for tar in tars:
+    for tar, content in tars.items():
         stats = tar.removesuffix(".tar") + "_stats.json"
         if files.exists(stats) and (said := files.read_json(stats).get("tar_sha256")):
             found[tar] = str(said)
             continue
-        changed = 0 if files.is_remote(tar) else os.stat(tar).st_mtime_ns
-        stamp = f"{files.absolute(tar)} {files.size(tar)} {changed}"
+        stamp = f"{files.absolute(tar)} {content}"
         if stamp in known:
             found[tar] = known[stamp]
         else:

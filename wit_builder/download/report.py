@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from PIL import Image
 
@@ -44,15 +44,10 @@ def describe(summary: Summary) -> list[str]:
     counts = summary["counts"]
     tried, saved = counts.get("pairs_tried", 0), counts.get("images_saved", 0)
     share = f" ({saved / tried:.1%})" if tried else ""
-    lines = [f"{saved:,} of {tried:,} images saved{share}{_in_shards(counts)}"]
+    lines = [f"{saved:,} of {tried:,} images saved{share} in {report.counted(counts.get('shards', 0), 'shard')}"]
     table = reason_table(summary)
     width = max((len(row[0]) for row in table), default=0)
     return lines + [f"  {reason:<{width}}  {number:>9,}  {share:>6.1%}  {_plain(hosts)}" for reason, number, share, hosts in table]
-
-
-def _in_shards(counts: Mapping[str, int]) -> str:
-    number = counts.get("shards", 0)
-    return f" in {number:,} shard{'' if number == 1 else 's'}"
 
 
 def warning(summary: Summary) -> str | None:
@@ -80,7 +75,8 @@ def page(summary: Summary, folder: str) -> bytes:
     sizes = report.Section("Sizes and shapes of the images as they were downloaded")
     _histogram(sizes, SIDE_EDGES, summary["original_sides"], "shorter side, pixels")
     _histogram(sizes, ASPECT_EDGES, summary["original_aspects"], "width / height")
-    lead = f"{saved:,} of {tried:,} images saved{_in_shards(counts)}, {counts.get('tar_bytes', 0) / 1e6:,.1f} MB of tar."
+    shards = report.counted(counts.get("shards", 0), "shard")
+    lead = f"{saved:,} of {tried:,} images saved in {shards}, {counts.get('tar_bytes', 0) / 1e6:,.1f} MB of tar."
     gallery = report.Section("Samples", "Chosen at random (by a hash), as they are stored, with their texts.")
     if saved:
         for image, text, host in _samples(find_shards(folder)):
