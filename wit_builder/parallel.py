@@ -74,7 +74,7 @@ def _start(file_options: tuple[str, ...]) -> None:
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """While large modules are imported: without looking for garbage among them, then or later, which takes a sixth of the time."""
+    """While large modules are imported: without looking for garbage among them, then or later."""
     gc.disable()
     try:
         yield
